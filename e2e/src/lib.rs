@@ -1,0 +1,1 @@
+//! The stand-in flared node, the suites and the load tools.

@@ -1,0 +1,3 @@
+//! The commands that README names.
+
+fn main() {}

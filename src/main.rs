@@ -1,0 +1,3 @@
+//! The flare-operator binary.
+
+fn main() {}
