@@ -1,1 +1,3 @@
 //! The stand-in flared node, the suites and the load tools.
+
+pub mod transcript;
