@@ -1,1 +1,15 @@
-//! Decides, never waits.
+//! Decides, never waits: the Flare index protocol, the node map, its policies and invariants.
+//!
+//! No I/O, clock, randomness or shared state: inputs come in as values, with the time; what is to
+//! be done goes out as values. `flare-actors` waits and carries out.
+//!
+//! * [`model`]: node keys, roles, states, entries.
+//! * [`protocol`]: flarei's text protocol, parsed and encoded.
+//! * [`topology`]: the node map; one entrance, `Topology::handle`.
+//! * [`stored`]: what survives a restart; [`wanted`]: what is asked for.
+
+pub mod model;
+pub mod protocol;
+pub mod stored;
+pub mod topology;
+pub mod wanted;
