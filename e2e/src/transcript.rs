@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn one_of_each_kind_of_line() {
-        let text = "# who\n@ +0.000 c1 (already open) a b -> c:1\n@ +1.250 c1\nC>  x\\x41\\t\\r\\n\n\
+        let text = "# who\n@ +0.000 c1 (already open) a b -> c:1\n\
+                    @ +1.250 c1\nC>  x\\x41\\t\\r\\n\n\
                     S> {y*3}{}\\\\\n@ +2.000 c1 (no reply within 0.35 s)\n\
                     @ +2.000 c1 closed by S\n@ +3.000 -- done\n";
         let t = Transcript::parse("t", text).unwrap();

@@ -1,0 +1,30 @@
+//! `cargo xtask ci`: what gates a landing. The quick checks come first, the tests last, so that
+//! their sum ends the output.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::run;
+use crate::tally::Tally;
+use crate::test::{self, cargo};
+
+/// Runs every step, also after one has failed: one run shows all there is to mend.
+pub(crate) fn main() -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    tally.add(run::step("format", || run::must(&mut cargo(&["fmt", "--all", "--check"]))));
+    tally.add(run::step("clippy", || {
+        run::must(
+            cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--"])
+                .args(["-D", "warnings"]),
+        )
+    }));
+    tally.add(run::step("docs", || {
+        run::must(
+            cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    }));
+    test::all(&mut tally);
+    Ok(test::finish(&tally))
+}
