@@ -1,0 +1,42 @@
+//! The tests, by suite. Each name is `<suite>/<what holds>`.
+
+mod manual;
+
+use std::time::Duration;
+
+use super::runner::Case;
+
+/// Enough for most tests on a busy machine: a few waits of a second or two each.
+const USUAL: Duration = Duration::from_secs(120);
+
+/// All tests.
+pub fn all() -> Vec<Case> {
+    [manual::CASES].concat()
+}
+
+/// Builds a [`Case`] from a name and an `async fn(Context) -> Result<()>`.
+macro_rules! case {
+    ($name:literal, $test:path) => {
+        case!($name, $test, super::USUAL)
+    };
+    ($name:literal, $test:path, $deadline:expr) => {
+        $crate::suite::runner::Case {
+            name: $name,
+            deadline: $deadline,
+            run: |ctx| Box::pin($test(ctx)),
+        }
+    };
+}
+use case;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_are_unique_and_have_a_suite() {
+        let mut seen = std::collections::BTreeSet::new();
+        for case in super::all() {
+            assert!(case.name.contains('/'), "{}", case.name);
+            assert!(seen.insert(case.name), "{} is there twice", case.name);
+        }
+    }
+}

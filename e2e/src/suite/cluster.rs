@@ -1,0 +1,166 @@
+//! An index with its nodes, and what may be asked of them together: above all whether every
+//! living node works by the same map as the index, and what that map looks like.
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+use super::context::Context;
+use super::eventually::{PATIENCE, eventually};
+use super::index::{Index, Manifest};
+use super::keys::Ledger;
+use super::map::{Entry, NodeMap};
+use super::node::Node;
+
+/// An index and nodes that belong to it.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The index.
+    pub index: Index,
+    /// The nodes, in the order of their keys as far as they were made together.
+    pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts an index that assigns towards `manifest` and `nodes` nodes, and waits until every
+    /// node works by a map of that shape.
+    pub async fn auto(ctx: &Context, manifest: Manifest, nodes: usize) -> Result<Self> {
+        let (partitions, replicas) = (manifest.partitions, manifest.replicas);
+        let mut index = ctx.auto_index(manifest)?;
+        index.start().await?;
+        let nodes = ctx.nodes(nodes, &index)?;
+        let mut cluster = Self { index, nodes };
+        cluster.start_nodes().await?;
+        cluster.takes_shape(partitions, replicas).await?;
+        Ok(cluster)
+    }
+
+    /// Starts an index that assigns nothing, and nodes that are proxies so far.
+    pub async fn manual(ctx: &Context, nodes: usize) -> Result<Self> {
+        let mut index = ctx.manual_index()?;
+        index.start().await?;
+        let nodes = ctx.nodes(nodes, &index)?;
+        let mut cluster = Self { index, nodes };
+        cluster.start_nodes().await?;
+        Ok(cluster)
+    }
+
+    async fn start_nodes(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            node.spawn()?;
+        }
+        for node in &mut self.nodes {
+            node.answers().await?;
+        }
+        Ok(())
+    }
+
+    /// The node with this key.
+    pub fn node(&self, key: &str) -> Result<&Node> {
+        let found = self.nodes.iter().find(|node| node.key() == key);
+        found.ok_or_else(|| anyhow!("no node of this test is {key}"))
+    }
+
+    /// The node with this key.
+    pub fn node_mut(&mut self, key: &str) -> Result<&mut Node> {
+        let found = self.nodes.iter_mut().find(|node| node.key() == key);
+        found.ok_or_else(|| anyhow!("no node of this test is {key}"))
+    }
+
+    /// The nodes that have a process.
+    pub fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.runs())
+    }
+
+    /// The map by which *all* running nodes work, which is the index's too; an error while they
+    /// differ. A node that has not acknowledged a map shows the old one.
+    pub async fn agreed(&self) -> Result<NodeMap> {
+        let version = self.index.version().await?;
+        let map = self.index.map().await?;
+        self.nodes_hold(version, &map, None).await?;
+        Ok(map)
+    }
+
+    /// As [`Cluster::agreed`], leaving out one node: a frozen one acknowledges nothing.
+    pub async fn agreed_without(&self, frozen: &str) -> Result<NodeMap> {
+        let version = self.index.version().await?;
+        let map = self.index.map().await?;
+        self.nodes_hold(version, &map, Some(frozen)).await?;
+        Ok(map)
+    }
+
+    async fn nodes_hold(&self, version: u64, map: &NodeMap, except: Option<&str>) -> Result<()> {
+        let looks = self.running().filter(|node| Some(node.key().as_str()) != except);
+        let looks = looks.map(|node| async {
+            let (held, theirs) = node.map().await.with_context(|| node.key())?;
+            ensure!(held == version, "{} holds version {held}, not {version}", node.key());
+            ensure!(&theirs == map, "{} works by\n{theirs}not by\n{map}", node.key());
+            Ok(())
+        });
+        futures_util::future::try_join_all(looks).await.map(drop)
+    }
+
+    /// Waits until all running nodes agree on a map for which `condition` holds.
+    pub async fn agree(
+        &self,
+        what: &str,
+        condition: impl Fn(&NodeMap) -> Result<()>,
+    ) -> Result<NodeMap> {
+        eventually(PATIENCE, what, || async {
+            let map = self.agreed().await?;
+            condition(&map)?;
+            Ok(map)
+        })
+        .await
+    }
+
+    /// Waits until all running nodes agree on `partitions` × `copies`, nothing preparing.
+    pub async fn takes_shape(&self, partitions: u32, copies: u32) -> Result<NodeMap> {
+        let (partitions, copies) = (i32::try_from(partitions)?, usize::try_from(copies)?);
+        let what = format!("{partitions} partitions of {copies}");
+        self.agree(&what, |map| map.require_shape(partitions, copies)).await
+    }
+
+    /// Waits until all running nodes agree that the node has this entry.
+    pub async fn sees(&self, key: &str, what: &str, test: impl Fn(&Entry) -> bool) -> Result<()> {
+        let holds = |map: &NodeMap| {
+            if test(map.node(key)?) { Ok(()) } else { Err(anyhow!("the map is\n{map}")) }
+        };
+        self.agree(&format!("{key} to be {what}"), holds).await.map(drop)
+    }
+
+    /// The key of the partition's master, as all nodes see it now.
+    pub async fn master(&self, partition: i32) -> Result<String> {
+        let map = self.agree("a master", |map| {
+            map.master(partition).map(drop).ok_or_else(|| anyhow!("none for {partition}:\n{map}"))
+        });
+        Ok(map.await?.master(partition).expect("it was there a moment ago").to_owned())
+    }
+
+    /// The keys of the partition's active slaves, as all nodes see it now.
+    pub async fn slaves(&self, partition: i32) -> Result<Vec<String>> {
+        let map = self.agree("one map", |_| Ok(())).await?;
+        Ok(map.slaves(partition).into_iter().map(ToOwned::to_owned).collect())
+    }
+
+    /// Writes `count` new keys, in turn through every running node, and waits until each can be
+    /// read through every running node.
+    pub async fn fill(&self, prefix: &str, count: usize) -> Result<Ledger> {
+        let mut ledger = Ledger::default();
+        let nodes: Vec<_> = self.running().map(Node::addr).collect();
+        if nodes.is_empty() {
+            bail!("no node runs");
+        }
+        ledger.write(&nodes, prefix, count).await?;
+        self.readable(&ledger).await?;
+        Ok(ledger)
+    }
+
+    /// Waits until every running node answers with exactly what the ledger says.
+    pub async fn readable(&self, ledger: &Ledger) -> Result<()> {
+        for node in self.running() {
+            let addr = node.addr();
+            let what = format!("all {} keys through {addr}", ledger.len());
+            eventually(PATIENCE, &what, || ledger.check(addr)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! What a test is given: the programs under test, a scratch folder of its own, ports, and the
+//! ways to start an index and nodes from them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::index::{Assign, Index, IndexProgram, Manifest};
+use super::node::{Node, NodeProgram};
+use super::ports::Ports;
+
+/// What all tests of a run share.
+#[derive(Debug)]
+pub struct Env {
+    /// The index under test.
+    pub index: IndexProgram,
+    /// The nodes under test.
+    pub nodes: NodeProgram,
+    /// Ports that are free.
+    pub ports: Ports,
+}
+
+/// What one test owns.
+#[derive(Debug, Clone)]
+pub struct Context {
+    env: Arc<Env>,
+    scratch: PathBuf,
+}
+
+impl Context {
+    /// A test's context; the scratch folder must exist.
+    pub fn new(env: Arc<Env>, scratch: PathBuf) -> Self {
+        Self { env, scratch }
+    }
+
+    /// The programs and ports.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The test's own folder: logs, data, configuration.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// An index that assigns towards `manifest`, not yet started.
+    pub fn auto_index(&self, manifest: Manifest) -> Result<Index> {
+        self.index(Assign::Auto(manifest))
+    }
+
+    /// An index that does what it is told, not yet started.
+    pub fn manual_index(&self) -> Result<Index> {
+        self.index(Assign::Manual)
+    }
+
+    fn index(&self, assign: Assign) -> Result<Index> {
+        Index::new(self.env.index.clone(), assign, self.env.ports.take()?, &self.scratch)
+    }
+
+    /// A node of `index`, not yet started. `label` must be unique in the test.
+    pub fn node(&self, label: &str, index: &Index) -> Result<Node> {
+        let port = self.env.ports.take()?;
+        Node::new(self.env.nodes.clone(), label, index.addr(), port, &self.scratch)
+    }
+
+    /// Nodes `n0`, `n1`, … with ascending ports, so that the order of keys is theirs.
+    pub fn nodes(&self, count: usize, index: &Index) -> Result<Vec<Node>> {
+        let mut ports = (0..count).map(|_| self.env.ports.take()).collect::<Result<Vec<_>>>()?;
+        ports.sort_unstable();
+        let nodes = ports.into_iter().enumerate().map(|(i, port)| {
+            let program = self.env.nodes.clone();
+            Node::new(program, &format!("n{i}"), index.addr(), port, &self.scratch)
+        });
+        nodes.collect()
+    }
+}

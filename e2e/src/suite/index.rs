@@ -1,0 +1,293 @@
+//! The index under test: starts it, kills it, starts it again on the same data and address, and
+//! asks it what it thinks. Ours and upstream's `flarei` are driven alike.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::process::Signal;
+
+use super::client::Client;
+use super::eventually::{PATIENCE, eventually};
+use super::map::NodeMap;
+use super::process::{Process, Program};
+
+/// Which program plays the index.
+#[derive(Debug, Clone)]
+pub enum IndexProgram {
+    /// `flare-operator`.
+    Ours(PathBuf),
+    /// Upstream's `flarei`, against which the harness itself is tested.
+    Flarei(PathBuf),
+}
+
+/// What the automatic mode should aim at: a FlareCluster manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// `spec.partitions`.
+    pub partitions: u32,
+    /// `spec.replicas`: copies of each partition, the master included.
+    pub replicas: u32,
+    /// `spec.monitor.intervalMillis`.
+    pub interval_millis: u32,
+    /// `spec.monitor.threshold`.
+    pub threshold: u32,
+    /// `spec.circuitBreaker.enabled`.
+    pub breaker: bool,
+}
+
+impl Manifest {
+    /// A cluster of this shape, with the settings a manifest has by default.
+    pub fn shape(partitions: u32, replicas: u32) -> Self {
+        Self { partitions, replicas, interval_millis: 1000, threshold: 3, breaker: true }
+    }
+
+    /// Without the circuit breaker, for suites that kill more nodes than it would stand.
+    #[must_use]
+    pub fn without_breaker(mut self) -> Self {
+        self.breaker = false;
+        self
+    }
+
+    /// The manifest as YAML.
+    pub fn yaml(&self) -> String {
+        let mut text = String::from(
+            "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
+             metadata:\n  name: suite\nspec:\n",
+        );
+        let Self { partitions, replicas, interval_millis, threshold, breaker } = self;
+        writeln!(text, "  partitions: {partitions}\n  replicas: {replicas}")
+            .and_then(|()| {
+                writeln!(
+                    text,
+                    "  monitor: {{intervalMillis: {interval_millis}, readTimeoutMillis: 1000, \
+                     threshold: {threshold}}}\n  circuitBreaker: {{enabled: {breaker}}}"
+                )
+            })
+            .expect("writing to a string cannot fail");
+        text
+    }
+}
+
+/// Who assigns roles.
+#[derive(Debug, Clone)]
+pub enum Assign {
+    /// The index, towards a manifest.
+    Auto(Manifest),
+    /// Whoever sends commands, as with flarei: pings every second, down after three misses.
+    Manual,
+}
+
+/// An index on a fixed address with a data folder of its own.
+#[derive(Debug)]
+pub struct Index {
+    program: IndexProgram,
+    assign: Assign,
+    addr: SocketAddr,
+    folder: PathBuf,
+    data: PathBuf,
+    process: Option<Process>,
+    extra: Vec<String>,
+}
+
+impl Index {
+    /// Describes an index without starting it. Logs go to `folder`.
+    pub fn new(program: IndexProgram, assign: Assign, port: u16, folder: &Path) -> Result<Self> {
+        let data = folder.join("index-data");
+        fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (folder, extra) = (folder.to_owned(), Vec::new());
+        let index = Self { program, assign, addr, folder, data, process: None, extra };
+        index.write_manifest()?;
+        Ok(index)
+    }
+
+    /// Puts the data folder elsewhere, before the first start.
+    #[must_use]
+    pub fn with_data(mut self, data: &Path) -> Self {
+        self.data = data.to_owned();
+        self
+    }
+
+    /// Adds arguments as they are, from the next start on.
+    #[must_use]
+    pub fn with_args(mut self, args: &[&str]) -> Self {
+        self.extra.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Where nodes and clients reach it.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The file with its log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("index.log")
+    }
+
+    /// What was said in its log so far.
+    pub fn log_text(&self) -> Result<String> {
+        let log = self.log();
+        fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))
+    }
+
+    /// Replaces the manifest, as an editor does: a new file is moved over the old one.
+    pub fn set_manifest(&mut self, manifest: Manifest) -> Result<()> {
+        self.assign = Assign::Auto(manifest);
+        self.write_manifest()
+    }
+
+    fn write_manifest(&self) -> Result<()> {
+        let Assign::Auto(manifest) = &self.assign else { return Ok(()) };
+        let new = self.folder.join("cluster.yaml.new");
+        fs::write(&new, manifest.yaml())?;
+        fs::rename(&new, self.folder.join("cluster.yaml")).context("cannot place the manifest")
+    }
+
+    fn program(&self) -> Program {
+        let mut program = match &self.program {
+            IndexProgram::Ours(path) => {
+                let mut program = Program::new(path)
+                    .arg("index")
+                    .flag("--data-dir", &self.data.display())
+                    .flag("--listen", &self.addr)
+                    .flag("--admin", "127.0.0.1:0")
+                    .flag("--metrics", "off");
+                program = match &self.assign {
+                    Assign::Auto(_) => {
+                        program.flag("--cluster", &self.folder.join("cluster.yaml").display())
+                    }
+                    Assign::Manual => program.flag("--assign", "manual"),
+                };
+                program
+            }
+            IndexProgram::Flarei(path) => Program::new(path)
+                .arg("--stderr")
+                .flag("--pid", &self.folder.join("index.pid").display())
+                .flag("--data-dir", &self.data.display())
+                .flag("--server-port", &self.addr.port()),
+        };
+        if matches!(self.assign, Assign::Manual) {
+            program = program
+                .flag("--server-name", "127.0.0.1")
+                .flag("--monitor-interval", &1)
+                .flag("--monitor-threshold", &3)
+                .flag("--monitor-read-timeout", &1000)
+                .flag("--max-connection", &256);
+        }
+        self.extra.iter().fold(program, Program::arg)
+    }
+
+    /// Starts it, or starts it again, and waits until it accepts connections.
+    pub async fn start(&mut self) -> Result<()> {
+        self.spawn()?;
+        eventually(PATIENCE, "the index to answer", || async {
+            Client::connect(self.addr).await?.command("ping").await
+        })
+        .await
+        .with_context(|| self.last_words())
+        .map(drop)
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn spawn(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "the index already runs");
+        self.process = Some(Process::start("index", &self.program(), &self.folder)?);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.take().ok_or_else(|| anyhow!("the index does not run"))?.kill().await
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn terminate(&mut self) -> Result<ExitStatus> {
+        let process = self.process.take().ok_or_else(|| anyhow!("the index does not run"))?;
+        process.terminate(PATIENCE).await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().ok_or_else(|| anyhow!("the index does not run"))?;
+        process.wait(PATIENCE).await
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.as_ref().ok_or_else(|| anyhow!("the index does not run"))?.signal(signal)
+    }
+
+    /// A connection to it.
+    pub async fn client(&self) -> Result<Client> {
+        Client::connect(self.addr).await
+    }
+
+    /// Sends one command on a connection of its own; the first line of the answer.
+    pub async fn command(&self, line: &str) -> Result<String> {
+        self.client().await?.command(line).await
+    }
+
+    /// Sends a command that must be answered `OK`.
+    pub async fn accepts(&self, line: &str) -> Result<()> {
+        let answer = self.command(line).await?;
+        ensure!(answer == "OK", "the index answered `{line}` with {answer}");
+        Ok(())
+    }
+
+    /// Its node map.
+    pub async fn map(&self) -> Result<NodeMap> {
+        NodeMap::from_stats(&self.client().await?.stats("stats nodes").await?)
+    }
+
+    /// Its node_map_version.
+    pub async fn version(&self) -> Result<u64> {
+        let stats = self.client().await?.stats("stats").await?;
+        let version = stats.get("node_map_version").ok_or_else(|| anyhow!("no version"))?;
+        version.parse().with_context(|| format!("node_map_version {version}"))
+    }
+
+    /// The address that it printed for `name` (`index`, `admin` or `metrics`) when it last
+    /// started.
+    pub async fn printed(&self, name: &str) -> Result<SocketAddr> {
+        let process = self.process.as_ref().ok_or_else(|| anyhow!("the index does not run"))?;
+        let start = format!("{name} listening on ");
+        eventually(PATIENCE, &format!("the line `{start}…`"), || async {
+            let text = fs::read_to_string(process.stdout_file())?;
+            let line = text.lines().rev().find_map(|line| line.strip_prefix(&start));
+            let line = line.ok_or_else(|| anyhow!("standard output is: {text}"))?;
+            line.trim().parse().with_context(|| format!("not an address: {line}"))
+        })
+        .await
+    }
+
+    /// `GET path` on the admin interface: status and body.
+    pub async fn admin(&self, path: &str) -> Result<(u16, String)> {
+        let addr = self.printed("admin").await?;
+        super::http::get(addr, path, Duration::from_secs(5)).await
+    }
+
+    fn last_words(&self) -> String {
+        let text = self.log_text().unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(5).collect();
+        lines.into_iter().rev().fold("the end of its log:".to_owned(), |all, l| all + "\n" + l)
+    }
+
+    /// An error unless the index is ours: for what flarei does not have.
+    pub fn require_ours(&self) -> Result<()> {
+        match self.program {
+            IndexProgram::Ours(_) => Ok(()),
+            IndexProgram::Flarei(_) => bail!("only our index does this"),
+        }
+    }
+}
