@@ -63,7 +63,7 @@ pub async fn run(plan: Plan, out: impl io::Write) -> Result<bool> {
     tap.comment(&format!("scratch folders in {}", plan.scratch.display()))?;
     let (env, scratch) = (plan.env, plan.scratch);
     let ends = stream::iter(plan.cases).map(|case| {
-        let (env, folder) = (Arc::clone(&env), scratch.join(case.name.replace('/', "-")));
+        let (env, folder) = (Arc::clone(&env), scratch.join(folder_name(case.name)));
         async move {
             let started = Instant::now();
             let verdict = one(case, env, &folder).await;
@@ -79,6 +79,11 @@ pub async fn run(plan: Plan, out: impl io::Write) -> Result<bool> {
         }
     }
     Ok(tap.finish()?)
+}
+
+/// The test's name as one word, so that a path can be pasted into a shell.
+fn folder_name(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
 async fn one(case: Case, env: Arc<Env>, folder: &PathBuf) -> Verdict {
