@@ -1,1 +1,6 @@
 //! Waits, decides nothing.
+
+pub mod kind;
+pub mod manifest;
+pub mod metrics;
+pub mod overview;

@@ -1,0 +1,95 @@
+//! What the index tells about itself: the questions that admin asks, and the answers.
+//!
+//! `TopologyActor` answers [`GetOverview`] and [`ForgetNode`], the listener answers
+//! [`GetSessions`]. All answers are plain values of our own types; `admin::view` turns them into
+//! JSON, `admin::metrics_server` into gauges, `reduction` into what a person must know. Nobody
+//! else needs to know who is behind a [`Sources`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+use flare_core::model::NodeKey;
+use flare_core::topology::{Blocked, Facts, Mode, Refusal, Snapshot};
+
+/// How long admin waits for any one of these answers before it says that the actor is stuck.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Asks the topology of a cluster for all that it knows; answered from the committed map.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Overview")]
+pub struct GetOverview;
+
+/// All that is known of one cluster at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The cluster's name; also the `cluster` label of its metrics.
+    pub cluster: Arc<str>,
+    /// Who decides about roles, and the wanted shape in force.
+    pub mode: Mode,
+    /// The committed map.
+    pub snapshot: Arc<Snapshot>,
+    /// What is known of each node of that map beside its stored entry.
+    pub facts: BTreeMap<NodeKey, Facts>,
+    /// What stands in the way of the wanted shape.
+    pub blocked: BTreeSet<Blocked>,
+    /// Why this index should not be relied on, one sentence each: the last write to the store
+    /// failed, an invariant broke. Empty means ready.
+    pub troubles: Vec<String>,
+}
+
+/// Asks the listener for its connections.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Sessions")]
+pub struct GetSessions {
+    /// Tell about at most this many; 0 asks for the number only, which is cheap.
+    pub most: usize,
+}
+
+/// The connections that are open on the index port.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sessions {
+    /// How many are open.
+    pub open: usize,
+    /// The oldest of them, up to [`GetSessions::most`], by connection number.
+    pub shown: Vec<SessionFacts>,
+}
+
+/// One connection on the index port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// Its number: the `conn` field of its log lines; never used twice in a process's life.
+    pub id: u64,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The node that it speaks for, once a command named one.
+    pub node: Option<NodeKey>,
+    /// How long it has been open.
+    pub open_for: Duration,
+    /// How long nothing has arrived on it.
+    pub idle_for: Duration,
+    /// Requests read so far, unknown ones included.
+    pub requests: u64,
+}
+
+/// A person orders to forget a node that is down (`DELETE /api/v1/nodes/{key}`); the topology
+/// handles it as `Input::Remove` with `Origin::Admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct ForgetNode {
+    /// The node.
+    pub node: NodeKey,
+}
+
+/// Where admin gets its answers.
+#[derive(Clone)]
+pub struct Sources {
+    /// The topology of the cluster.
+    pub overview: Recipient<GetOverview>,
+    /// The listener.
+    pub sessions: Recipient<GetSessions>,
+    /// The topology again, for the one change that a person may order.
+    pub forget: Recipient<ForgetNode>,
+}
