@@ -6,9 +6,13 @@
 //! * [`model`]: node keys, roles, states, entries.
 //! * [`protocol`]: flarei's text protocol, parsed and encoded.
 //! * [`topology`]: the node map; one entrance, `Topology::handle`.
+//! * [`policy`]: what to do next, from the wanted shape, the map and what nodes told.
+//! * [`invariant`]: what must hold after every step.
 //! * [`stored`]: what survives a restart; [`wanted`]: what is asked for.
 
+pub mod invariant;
 pub mod model;
+pub mod policy;
 pub mod protocol;
 pub mod stored;
 pub mod topology;

@@ -45,20 +45,42 @@ pub struct StoredNode {
     /// The process that was last known under this key (R13).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<Incarnation>,
-    /// The partition whose keys may still lie on this node's disk although it has another role
-    /// now: asked before it may be emptied (R6).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holds: Option<i32>,
+    /// What may lie on the disk of a proxy: asked before it is emptied (R6).
+    #[serde(default)]
+    pub holds: Holding,
+    /// This master came back without its data: what other nodes still hold of its partition may
+    /// be all that is left.
+    #[serde(default)]
+    pub came_back_empty: bool,
     /// The node is to be emptied before it gets a role (R7); stored before `flush_all` is sent,
     /// removed with the change that gives the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_intent: Option<u64>,
 }
 
+/// What may lie on the disk of a node that has no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Holding {
+    /// Not known: it came with whatever it has.
+    #[default]
+    Unknown,
+    /// Keys of this partition: it was its master or slave.
+    Partition(i32),
+    /// Only copies of keys that masters hold: it prepared a partition that never came to be.
+    Spare,
+}
+
 impl StoredNode {
     /// A node of which nothing is known but its entry.
     pub fn new(entry: NodeEntry) -> Self {
-        Self { entry, incarnation: None, holds: None, empty_intent: None }
+        Self {
+            entry,
+            incarnation: None,
+            holds: Holding::Unknown,
+            came_back_empty: false,
+            empty_intent: None,
+        }
     }
 }
 

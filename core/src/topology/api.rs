@@ -392,6 +392,14 @@ pub enum Blocked {
         /// The partition.
         partition: i32,
     },
+    /// The partition's master came back without its data, while another node may hold what is
+    /// left of it: it does not go on by itself (R6).
+    CameBackEmpty {
+        /// The partition.
+        partition: i32,
+        /// The master.
+        node: NodeKey,
+    },
     /// The node may hold the only copy of some data, so that it is not emptied (R6).
     MayHoldData {
         /// The node.

@@ -1,16 +1,36 @@
 //! The topology of one cluster: the node map, how it changes and what follows from a change.
-pub mod api;
-mod snapshot;
+//!
+//! One entrance, [`Topology::handle`]. It works on the *proposed* state; what a step persists
+//! becomes the *committed* state when [`Input::Stored`] comes back, and only then are its effects
+//! released (R4). `transitions` holds flarei's rules, `automatic` what differs in automatic mode,
+//! `batch` the group commit, `facts` what nodes told; roles are given by `policy`.
 
-use std::collections::BTreeSet;
+pub mod api;
+mod automatic;
+mod batch;
+mod facts;
+mod observe;
+mod snapshot;
+mod transitions;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use api::*;
+pub use automatic::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
+pub use batch::{FIRST_PUSH_WAIT_MILLIS, STORE_RETRY_MILLIS};
+pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
+pub use observe::VERSION_JUMP_MAX;
 pub use snapshot::Snapshot;
 
-use crate::model::{NodeKey, Timestamp};
-use crate::stored::StoredTopology;
+use crate::invariant;
+use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::stored::{Holding, StoredTopology};
 use crate::wanted::Wanted;
+use batch::{Batch, FirstPush, Writing};
+use transitions::{Change, Outcome};
+
+pub(crate) use transitions::active_partitions;
 
 /// Who decides about roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,40 +46,145 @@ pub enum Mode {
 pub struct Settings {
     /// Who decides about roles.
     pub mode: Mode,
-    /// The most nodes that a cluster may have.
+    /// The most nodes that a cluster may have (R16).
     pub nodes_max: usize,
-}
-
-/// What is known of a node beside its stored entry; gone after a restart of the index.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Facts {
-    /// The highest version that this process acknowledged or showed.
-    pub acked: u64,
-    /// Does the connection to it stand?
-    pub linked: bool,
-    /// What it last showed.
-    pub observed: Option<Observation>,
 }
 
 /// The node map of one cluster; decides, never waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Topology {
-    snapshot: Arc<Snapshot>,
-    blocked: BTreeSet<Blocked>,
     settings: Settings,
+    /// The committed map.
+    snapshot: Arc<Snapshot>,
+    /// The state with all changes that were accepted; equal to the committed one when no write
+    /// is under way and none waits.
+    proposed: StoredTopology,
+    /// The highest version that was ever tried to be stored.
+    version_floor: u64,
+    last_generation: u64,
+    writing: Option<Writing>,
+    gathered: Batch,
+    first_push: Option<FirstPush>,
+    facts: BTreeMap<NodeKey, Facts>,
+    blocked: BTreeSet<Blocked>,
+    /// Nodes that show a version too far above ours, and which.
+    jumps: BTreeMap<NodeKey, u64>,
+    held: Vec<automatic::HeldRegistration>,
+    /// Nothing is changed by itself before this moment: the last try failed.
+    pause_until: Option<Timestamp>,
+    /// The wanted shape is reached: what nodes tell cannot make the policy act.
+    settled: bool,
+    wake_told: Option<Timestamp>,
+    stood_down: bool,
 }
 
 impl Topology {
     /// Goes on from what was stored.
     pub fn new(stored: StoredTopology, settings: Settings) -> Self {
-        let snapshot = Arc::new(Snapshot::new(Arc::new(stored)));
-        Self { snapshot, blocked: BTreeSet::new(), settings }
+        let version = stored.version;
+        let facts = stored.nodes.keys().map(|key| (key.clone(), Facts::unheard(version))).collect();
+        Self {
+            settings,
+            snapshot: Arc::new(Snapshot::new(Arc::new(stored.clone()))),
+            version_floor: version,
+            last_generation: stored.generation,
+            proposed: stored,
+            writing: None,
+            gathered: Batch::default(),
+            first_push: None,
+            facts,
+            blocked: BTreeSet::new(),
+            jumps: BTreeMap::new(),
+            held: Vec::new(),
+            pause_until: None,
+            settled: false,
+            wake_told: None,
+            stood_down: false,
+        }
     }
 
-    /// Takes one input in. An `Err` goes to whoever sent the input; nothing has changed then.
+    /// Takes one input in and says what is to be done.
+    ///
+    /// # Errors
+    /// The refusal is for whoever sent the input; nothing has changed then. A
+    /// [`Refusal::Invariant`] is a bug of ours: the old map stays, and a person must be told.
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Result<Step, Refusal> {
-        let _ = (input, now, &self.settings);
-        Err(Refusal::StoodDown)
+        if self.stood_down && !input.is_from_store() {
+            return Err(Refusal::StoodDown);
+        }
+        let mut step = Step::default();
+        let only_tells = matches!(
+            input,
+            Input::Acknowledged { .. } | Input::Observed { .. } | Input::Stored { .. }
+        );
+        self.take_in(input, now, &mut step)?;
+        self.finish_first_push(Some(now), &mut step);
+        self.resolve_held(now, &mut step);
+        if let Mode::Automatic(wanted) = self.settings.mode
+            && !(self.settled && only_tells)
+        {
+            self.carry_out_policy(wanted, now, &mut step);
+        }
+        self.note_version_jumps(&mut step);
+        self.begin_write(&mut step);
+        self.tell_wake(now, &mut step);
+        Ok(step)
+    }
+
+    fn take_in(&mut self, input: Input, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
+        match input {
+            Input::Register { request, node, origin } => {
+                self.register(request, node, origin, now, step)
+            }
+            Input::SetRole { request, node, role, balance, partition, origin } => {
+                self.may_set_role(&node, role, origin)?;
+                let preparing = self.is_preparing(&node);
+                self.change(request, step, |draft| {
+                    transitions::set_role(draft, &node, role, balance, partition)
+                })?;
+                if let Some(facts) = self.facts.get_mut(&node).filter(|_| preparing) {
+                    facts.copy_failed(now);
+                }
+                Ok(())
+            }
+            Input::SetState { request, node, state, origin } => {
+                self.may_set_state(&node, state, origin)?;
+                self.set_state(request, &node, state, step)
+            }
+            Input::Remove { request, node, origin } => {
+                self.may_remove(origin)?;
+                self.change(request, step, |draft| transitions::remove(draft, &node))
+            }
+            Input::Shutdown { request, node, origin } => {
+                self.may_report(origin)?;
+                self.shutdown(request, &node, step)
+            }
+            Input::MarkDown { node, seen, reason } => {
+                self.is_current(&node, &seen)?;
+                self.mark_down(&node, reason)
+            }
+            Input::Return { node, seen } => self.give_back(&node, &seen),
+            Input::WantedChanged { wanted } => {
+                if let Mode::Automatic(old) = &mut self.settings.mode {
+                    *old = wanted;
+                }
+                // Said again with every reading of the manifest, not only the first time.
+                self.blocked.retain(|what| !matches!(what, Blocked::PartitionReduction { .. }));
+                Ok(())
+            }
+            Input::Stored { generation } => {
+                self.stored(generation, now, step);
+                Ok(())
+            }
+            Input::StoreFailed { generation, failure } => {
+                self.store_failed(generation, failure, now, step);
+                Ok(())
+            }
+            fact => {
+                self.learn(fact, now, step);
+                Ok(())
+            }
+        }
     }
 
     /// The committed map.
@@ -74,7 +199,173 @@ impl Topology {
 
     /// What is known of a node beside its entry.
     pub fn facts(&self, node: &NodeKey) -> Option<&Facts> {
-        let _ = node;
-        None
+        self.facts.get(node)
+    }
+
+    /// Who decides about roles.
+    pub fn mode(&self) -> Mode {
+        self.settings.mode
+    }
+
+    /// Has another index taken over (R4)?
+    pub fn has_stood_down(&self) -> bool {
+        self.stood_down
+    }
+
+    /// Makes a change that somebody asked for, and has the answer wait for the store.
+    fn change(
+        &mut self,
+        request: RequestId,
+        step: &mut Step,
+        transition: impl FnOnce(&mut StoredTopology) -> Outcome,
+    ) -> Result<(), Refusal> {
+        let mut draft = self.proposed.clone();
+        match transition(&mut draft)? {
+            Some(change) => {
+                self.accept(draft, change)?;
+                self.gathered.asked.push((request, false));
+            }
+            None => step.effects.push(Effect::Reply { request, answer: Answer::Done }),
+        }
+        Ok(())
+    }
+
+    /// Makes a draft the proposed state: the version grows, the rules are checked, what follows
+    /// waits for the store.
+    fn accept(&mut self, mut draft: StoredTopology, change: Change) -> Result<(), Refusal> {
+        remember_holdings(&self.proposed, &mut draft);
+        draft.version = draft.version.max(self.version_floor).max(self.proposed.version) + 1;
+        self.check(&draft)?;
+        self.settled = false;
+        let version = draft.version;
+        self.version_floor = version;
+        for (key, node) in &draft.nodes {
+            let old = self.proposed.nodes.get(key).map(|old| old.entry);
+            if old == Some(node.entry) {
+                continue;
+            }
+            let facts = self.facts.entry(key.clone()).or_default();
+            facts.changed_version = version;
+            if old.map(|old| (old.role, old.partition))
+                != Some((node.entry.role, node.entry.partition))
+            {
+                facts.role_version = version;
+                facts.quiet = 0;
+            }
+            self.gathered.events.push(Event::NodeChanged {
+                node: key.clone(),
+                from: old,
+                to: Some(node.entry),
+                why: change.why.clone(),
+                version,
+            });
+        }
+        let gone = self.proposed.nodes.iter().filter(|(key, _)| !draft.nodes.contains_key(*key));
+        for (key, node) in gone {
+            self.facts.remove(key);
+            self.gathered.events.push(Event::NodeChanged {
+                node: key.clone(),
+                from: Some(node.entry),
+                to: None,
+                why: change.why.clone(),
+                version,
+            });
+        }
+        self.proposed = draft;
+        self.gathered.pending = true;
+        self.gathered.map_changed = true;
+        self.gathered.first.extend(change.first);
+        self.gathered.left_out.extend(change.left_out);
+        Ok(())
+    }
+
+    /// Refuses what breaks a rule; in manual mode R2 and R8 only warn (R15).
+    fn check(&mut self, draft: &StoredTopology) -> Result<(), Refusal> {
+        let broken = invariant::broken_by(&self.proposed, draft);
+        let manual = self.settings.mode == Mode::Manual;
+        let (warned, refused): (Vec<_>, Vec<_>) = broken.into_iter().partition(|violation| {
+            let tolerable = [invariant::Rule::MapIsAccepted, invariant::Rule::OneRoleChange];
+            manual && tolerable.contains(&violation.rule)
+        });
+        if !refused.is_empty() {
+            let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            return Err(Refusal::Invariant(all.join("; ")));
+        }
+        let warnings = warned.iter().map(|violation| Event::Warned { what: violation.to_string() });
+        self.gathered.events.extend(warnings);
+        Ok(())
+    }
+
+    /// Stores something that nodes are not told: the version stays.
+    fn record(&mut self, edit: impl FnOnce(&mut StoredTopology)) {
+        edit(&mut self.proposed);
+        self.gathered.pending = true;
+    }
+
+    fn is_preparing(&self, node: &NodeKey) -> bool {
+        self.proposed.nodes.get(node).is_some_and(|node| node.entry.state.is_preparing())
+    }
+
+    /// Asks to be called at the next moment that matters.
+    fn tell_wake(&mut self, now: Timestamp, step: &mut Step) {
+        let preparing = self.proposed.nodes.values().any(|node| node.entry.state.is_preparing());
+        let automatic = matches!(self.settings.mode, Mode::Automatic(_));
+        let retries = self.facts.values().filter_map(|facts| facts.retry_at);
+        let next = [
+            self.first_push.as_ref().map(|pending| pending.deadline),
+            self.held.iter().map(|held| held.deadline).min(),
+            self.pause_until,
+            retries.filter(|at| automatic && *at > now).min(),
+            (automatic && (preparing || self.unobserved()))
+                .then(|| now.plus_millis(PROBE_INTERVAL_MILLIS)),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        match (self.wake_told.filter(|told| *told > now), next) {
+            (Some(told), Some(next)) if told <= next => {}
+            (_, Some(next)) => {
+                self.wake_told = Some(next);
+                step.effects.push(Effect::WakeAt(next));
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn unobserved(&self) -> bool {
+        self.facts.values().any(|facts| facts.linked && facts.observed.is_none())
+    }
+}
+
+/// Notes whose keys may lie on a node that becomes a proxy, and forgets it when it gets a role.
+fn remember_holdings(before: &StoredTopology, draft: &mut StoredTopology) {
+    let counted = active_partitions(before);
+    for (key, node) in &mut draft.nodes {
+        if node.entry.role != Role::Proxy {
+            node.holds = Holding::Unknown;
+            node.empty_intent = None;
+            continue;
+        }
+        node.came_back_empty = false;
+        let old = before.nodes.get(key).map(|old| old.entry);
+        if let Some(old) = old.filter(|old| old.role != Role::Proxy) {
+            node.holds = match old.partition < counted {
+                true => Holding::Partition(old.partition),
+                false => Holding::Spare,
+            };
+        }
+    }
+}
+
+/// The partitions' masters and slaves that count for a reader of this map.
+impl Snapshot {
+    /// The number of partitions that count (flare-protocol.md 1.6).
+    pub fn partitions(&self) -> i32 {
+        active_partitions(self.stored())
+    }
+
+    /// The nodes that are not down.
+    pub fn living(&self) -> usize {
+        self.entries().filter(|(_, entry)| entry.state != State::Down).count()
     }
 }

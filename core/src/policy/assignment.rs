@@ -1,0 +1,433 @@
+//! From the wanted shape to the next action (automatic mode): one pure function, [`next`].
+//!
+//! Level-triggered (R10): it looks at the map and the facts as they are, however they came to be,
+//! and names one action at a time, or none. In this order: finish what prepares, give a partition
+//! a master again, then (unless paused) read balances, missing copies, the next partition,
+//! surplus copies.
+//!
+//! A flared serves one `dump` at a time and refuses a second (`database busy`, flare-protocol.md
+//! 4.7), which the copying node then reports as a failed copy. So each master is the source of at
+//! most one copy at any time, and a new master, which copies from all of them, has them for
+//! itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::model::{NodeKey, Role, Timestamp};
+use crate::policy::emptying::{self, NotEmptied};
+use crate::policy::evidence::{self, Verdict};
+use crate::policy::promotion;
+use crate::policy::shape::{Partition, Shape};
+use crate::stored::StoredTopology;
+use crate::topology::{Blocked, Facts};
+use crate::wanted::Wanted;
+
+/// The read balance of every active copy: reads are spread evenly over a partition's copies. A
+/// copy that has another positive balance (an imported map) keeps it.
+pub const READ_BALANCE: i32 = 1;
+
+/// What the policy looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The map with all accepted changes.
+    pub stored: &'a StoredTopology,
+    /// What is known of the nodes.
+    pub facts: &'a BTreeMap<NodeKey, Facts>,
+    /// The wanted shape.
+    pub wanted: Wanted,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl<'a> View<'a> {
+    /// What is known of one node.
+    pub fn facts(&self, node: &NodeKey) -> Option<&'a Facts> {
+        self.facts.get(node)
+    }
+
+    /// The number of items that a node showed last; `None` when it is not known.
+    pub fn items(&self, node: &NodeKey) -> Option<u64> {
+        self.facts(node).and_then(|facts| facts.observed).map(|observed| observed.items)
+    }
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Store the intent to empty a node, then empty it (R7).
+    IntendToEmpty {
+        /// The node.
+        node: NodeKey,
+    },
+    /// Empty a node for an intent that is stored or will be.
+    EmptyAgain {
+        /// The node.
+        node: NodeKey,
+        /// The intent.
+        intent: u64,
+    },
+    /// Give a proxy a role.
+    Assign {
+        /// The node.
+        node: NodeKey,
+        /// The role.
+        role: Role,
+        /// The partition.
+        partition: i32,
+    },
+    /// Make a node that has copied active.
+    Activate {
+        /// The node.
+        node: NodeKey,
+        /// What showed it, when the node's own report was lost.
+        evidence: Option<String>,
+    },
+    /// Call a new master ready, though its report was lost.
+    CallReady {
+        /// The node.
+        node: NodeKey,
+        /// What showed it.
+        evidence: String,
+    },
+    /// Take the role back from a node whose copy ended in a way that is not known; it gets a role
+    /// again, emptied.
+    CopyAgain {
+        /// The node.
+        node: NodeKey,
+        /// What showed that it does not copy any more.
+        evidence: String,
+    },
+    /// Let an active slave take over from a master that is down.
+    Promote {
+        /// The slave.
+        node: NodeKey,
+        /// The partition.
+        partition: i32,
+    },
+    /// Make a surplus slave a proxy.
+    Demote {
+        /// The slave.
+        node: NodeKey,
+    },
+    /// Set the read balance.
+    SetBalance {
+        /// The node.
+        node: NodeKey,
+        /// The balance.
+        balance: i32,
+    },
+}
+
+impl Action {
+    /// Why, for the log.
+    pub fn why(&self) -> String {
+        match self {
+            Self::IntendToEmpty { .. } | Self::EmptyAgain { .. } => {
+                "a copy starts clean".to_owned()
+            }
+            Self::Assign { role: Role::Master, .. } => "the partition is wanted".to_owned(),
+            Self::Assign { .. } => "the partition lacks a copy".to_owned(),
+            Self::Activate { evidence: Some(evidence), .. }
+            | Self::CallReady { evidence, .. }
+            | Self::CopyAgain { evidence, .. } => format!("its report was lost; {evidence}"),
+            Self::Activate { evidence: None, .. } => "the new master has its data".to_owned(),
+            Self::Promote { .. } => "its master is down".to_owned(),
+            Self::Demote { .. } => "more copies than wanted".to_owned(),
+            Self::SetBalance { .. } => "every active copy is read from".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IntendToEmpty { node } => write!(f, "intend to empty {node}"),
+            Self::EmptyAgain { node, intent } => write!(f, "empty {node} for intent {intent}"),
+            Self::Assign { node, role, partition } => {
+                write!(f, "make {node} {role} of partition {partition}")
+            }
+            Self::Activate { node, .. } => write!(f, "activate {node}"),
+            Self::CallReady { node, .. } => write!(f, "call {node} ready"),
+            Self::CopyAgain { node, .. } => write!(f, "have {node} copy again"),
+            Self::Promote { node, partition } => {
+                write!(f, "promote {node} to master of partition {partition}")
+            }
+            Self::Demote { node } => write!(f, "demote {node}"),
+            Self::SetBalance { node, balance } => write!(f, "set balance of {node} to {balance}"),
+        }
+    }
+}
+
+/// The next action, and what was seen on the way to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// The next action; `None` when nothing can be done at this moment.
+    pub action: Option<Action>,
+    /// What stands in the way of the wanted shape. Complete only when there is no action.
+    pub blocked: BTreeSet<Blocked>,
+    /// Is the wanted shape reached, so that nothing is to do until something changes?
+    pub settled: bool,
+    /// Nodes that are to be asked for their `stats`, since a decision waits for it.
+    pub probes: BTreeSet<NodeKey>,
+}
+
+/// Decides what to do next.
+pub fn next(view: &View<'_>) -> Plan {
+    let shape = Shape::of(view.stored);
+    let mut planner =
+        Planner { view, shape: &shape, claimed: BTreeSet::new(), plan: Plan::default() };
+    planner.note_blocked();
+    planner.plan.action = planner.finish_preparing().or_else(|| planner.replace_dead_master());
+    if planner.plan.action.is_none() && !view.wanted.paused {
+        planner.plan.action =
+            planner.read_balance().or_else(|| planner.fill()).or_else(|| planner.drop_surplus());
+    }
+    planner.plan.settled = planner.is_settled();
+    planner.plan
+}
+
+struct Planner<'a> {
+    view: &'a View<'a>,
+    shape: &'a Shape,
+    claimed: BTreeSet<NodeKey>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    fn note_blocked(&mut self) {
+        let wanted = self.view.wanted;
+        let have = u32::try_from(self.shape.partitions.len()).unwrap_or(u32::MAX);
+        if wanted.partitions < have {
+            let wanted = wanted.partitions;
+            self.plan.blocked.insert(Blocked::PartitionReduction { have, wanted });
+        }
+        let most = self.view.stored.hash.partition_size.saturating_sub(1);
+        if wanted.partitions > most {
+            let wanted = wanted.partitions;
+            self.plan.blocked.insert(Blocked::PartitionSize { wanted, most });
+        }
+        for (partition, known) in self.shape.counted() {
+            let Some(master) = known.preserved_master() else { continue };
+            self.plan.blocked.insert(Blocked::MasterDown { partition });
+            let back = self.view.facts(master).is_some_and(|facts| facts.linked);
+            let (stored, facts) = (self.view.stored, self.view.facts);
+            if back
+                && self.view.items(master) == Some(0)
+                && emptying::others_may_hold(stored, facts, partition, master)
+            {
+                let node = master.clone();
+                self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node });
+            }
+        }
+        let living = self.shape.partitions.values().flat_map(Partition::members).count()
+            - self.shape.counted().filter(|(_, p)| p.active_master().is_none()).count()
+            + self.shape.free.len();
+        let have = u32::try_from(living).unwrap_or(u32::MAX);
+        let needed = wanted.partitions.saturating_mul(wanted.replicas);
+        if have < needed {
+            self.plan.blocked.insert(Blocked::MissingNodes { have, needed });
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let wanted = self.view.wanted;
+        let copies = usize::try_from(wanted.replicas).unwrap_or(usize::MAX);
+        let whole = |partition: &Partition| {
+            partition.active_master().is_some()
+                && partition.preparing_slaves.is_empty()
+                && partition.copies() >= copies
+        };
+        self.plan.action.is_none()
+            && self.plan.probes.is_empty()
+            && self.shape.partitions.len() >= wanted.partitions as usize
+            && self.shape.partitions.values().all(whole)
+    }
+
+    /// A new master that has its data is activated; a node whose report was lost is known by its
+    /// `stats` (R10).
+    fn finish_preparing(&mut self) -> Option<Action> {
+        for (number, partition) in &self.shape.partitions {
+            let preparing = partition.preparing_master().into_iter();
+            for node in preparing.chain(&partition.preparing_slaves) {
+                let sources = self.sources_of(*number, partition, node);
+                match evidence::of(self.view, node, &sources) {
+                    Verdict::Ready => {
+                        return Some(Action::Activate { node: node.clone(), evidence: None });
+                    }
+                    Verdict::Copying => {}
+                    Verdict::Look => {
+                        self.plan.probes.insert(node.clone());
+                        self.plan.probes.extend(sources);
+                    }
+                    Verdict::Complete(evidence) if partition.preparing_master() == Some(node) => {
+                        return Some(Action::CallReady { node: node.clone(), evidence });
+                    }
+                    Verdict::Complete(evidence) => {
+                        let evidence = Some(evidence);
+                        return Some(Action::Activate { node: node.clone(), evidence });
+                    }
+                    Verdict::Unproven(evidence) => {
+                        return Some(Action::CopyAgain { node: node.clone(), evidence });
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The masters that a preparing node copies from (flare-protocol.md 6.2).
+    fn sources_of(&self, number: i32, partition: &Partition, node: &NodeKey) -> Vec<NodeKey> {
+        if partition.preparing_master() == Some(node) {
+            let others = self.shape.counted().filter(|(other, _)| *other != number);
+            return others.filter_map(|(_, other)| other.active_master()).cloned().collect();
+        }
+        partition.master.iter().map(|(master, _)| master.clone()).collect()
+    }
+
+    /// A slave that could not take over at the moment of its master's death can do it now.
+    fn replace_dead_master(&mut self) -> Option<Action> {
+        for (partition, known) in self.shape.counted() {
+            let Some(dead) = known.preserved_master() else { continue };
+            let next = promotion::successor(self.view.stored, self.view.facts, partition, dead);
+            if let Some(node) = next {
+                return Some(Action::Promote { node, partition });
+            }
+        }
+        None
+    }
+
+    fn read_balance(&mut self) -> Option<Action> {
+        let active = self.shape.counted().flat_map(|(_, partition)| {
+            partition.active_master().into_iter().chain(&partition.active_slaves)
+        });
+        let silent = active
+            .filter(|node| self.view.stored.nodes.get(node).is_some_and(|n| n.entry.balance == 0));
+        let node = silent.min().cloned()?;
+        Some(Action::SetBalance { node, balance: READ_BALANCE })
+    }
+
+    /// Missing masters and copies. An empty cluster gets its masters first; one with keys in it
+    /// gets its copies back before it grows.
+    fn fill(&mut self) -> Option<Action> {
+        let empty = self.shape.counted().all(|(_, partition)| {
+            partition.active_master().and_then(|master| self.view.items(master)) == Some(0)
+        });
+        if empty {
+            self.grow(empty).or_else(|| self.add_copy())
+        } else {
+            self.add_copy().or_else(|| self.grow(empty))
+        }
+    }
+
+    /// The next partition, when all that there are can give their keys to it.
+    fn grow(&mut self, empty: bool) -> Option<Action> {
+        let hash = &self.view.stored.hash;
+        let have = u32::try_from(self.shape.counted().count()).unwrap_or(u32::MAX);
+        let most = hash.partition_size.saturating_sub(1);
+        if self.shape.preparing().is_some() || have >= self.view.wanted.partitions.min(most) {
+            return None;
+        }
+        // A partition without a serving master could not give up its keys, and flared would copy
+        // from the others only; a source that is busy would refuse.
+        let sources_free = self.shape.counted().all(|(_, partition)| {
+            let linked = |master| self.view.facts(master).is_some_and(|facts| facts.linked);
+            partition.active_master().is_some_and(linked) && partition.preparing_slaves.is_empty()
+        });
+        if !sources_free {
+            return None;
+        }
+        if have > 0 && have < hash.modular_hint && !empty {
+            let hint = hash.modular_hint;
+            self.plan.blocked.insert(Blocked::GrowthWithinHint { have, hint });
+            return None;
+        }
+        let partition = i32::try_from(have).unwrap_or(i32::MAX);
+        self.give(Role::Master, partition, &BTreeSet::new())
+    }
+
+    /// The next copy of a partition that lacks one; one copy per source at a time.
+    fn add_copy(&mut self) -> Option<Action> {
+        if self.shape.preparing().is_some() {
+            return None;
+        }
+        let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX);
+        let mut lacking: Vec<(usize, i32, &Partition)> = self
+            .shape
+            .counted()
+            .filter(|(_, partition)| {
+                let linked = |master| self.view.facts(master).is_some_and(|facts| facts.linked);
+                partition.active_master().is_some_and(linked)
+                    && partition.preparing_slaves.is_empty()
+                    && partition.copies() < wanted
+            })
+            .map(|(number, partition)| (partition.copies(), number, partition))
+            .collect();
+        lacking.sort_by_key(|(copies, number, _)| (*copies, *number));
+        for (_, number, partition) in lacking {
+            let hosts = partition.members().map(NodeKey::name).collect();
+            if let Some(action) = self.give(Role::Slave, number, &hosts) {
+                return Some(action);
+            }
+        }
+        None
+    }
+
+    /// The next step towards giving a free node a role: empty it, wait, or assign it. A node that
+    /// is on its way to one role is not considered for another.
+    fn give(&mut self, role: Role, partition: i32, hosts: &BTreeSet<&str>) -> Option<Action> {
+        let node = self.candidate(role, hosts)?;
+        self.claimed.insert(node.clone());
+        let facts = self.view.facts(&node)?;
+        match self.view.stored.nodes.get(&node)?.empty_intent {
+            None => Some(Action::IntendToEmpty { node }),
+            Some(_) if facts.emptying.is_some() => None,
+            Some(intent) if facts.emptied == Some(intent) => {
+                Some(Action::Assign { node, role, partition })
+            }
+            Some(intent) => Some(Action::EmptyAgain { node, intent }),
+        }
+    }
+
+    fn candidate(&mut self, role: Role, hosts: &BTreeSet<&str>) -> Option<NodeKey> {
+        let mut best: Option<((bool, usize, bool), &NodeKey)> = None;
+        for node in self.shape.free.iter().filter(|node| !self.claimed.contains(*node)) {
+            let Some(facts) = self.view.facts(node) else { continue };
+            let waits = facts.retry_at.is_some_and(|at| self.view.now < at);
+            if !facts.linked || !facts.knows_its_role() || waits {
+                continue;
+            }
+            match emptying::may_empty(self.view, self.shape, node) {
+                Ok(()) => {}
+                Err(NotEmptied::Unknown) => {
+                    self.plan.probes.insert(node.clone());
+                    continue;
+                }
+                Err(NotEmptied::MayHoldData) => {
+                    self.plan.blocked.insert(Blocked::MayHoldData { node: node.clone() });
+                    continue;
+                }
+            }
+            let masters = match role {
+                Role::Master => self.shape.masters_by_host.get(node.name()).copied().unwrap_or(0),
+                Role::Slave | Role::Proxy => 0,
+            };
+            let fresh = self.view.stored.nodes.get(node).is_none_or(|n| n.empty_intent.is_none());
+            let rank = (hosts.contains(node.name()), masters, fresh);
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, node));
+            }
+        }
+        best.map(|(_, node)| node.clone())
+    }
+
+    /// A copy more than wanted goes back to being a proxy, never the master (R6).
+    fn drop_surplus(&mut self) -> Option<Action> {
+        let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX);
+        self.shape.counted().find_map(|(_, partition)| {
+            let copies = 1 + partition.active_slaves.len();
+            partition.active_master()?;
+            let node = partition.active_slaves.last()?.clone();
+            (copies > wanted.max(1)).then_some(Action::Demote { node })
+        })
+    }
+}

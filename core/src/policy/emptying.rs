@@ -1,0 +1,67 @@
+//! May a node be emptied? R7 wants it before a role, R6 forbids it for a last copy.
+
+use std::collections::BTreeMap;
+
+use crate::model::{NodeKey, Role, State};
+use crate::policy::assignment::View;
+use crate::policy::shape::Shape;
+use crate::stored::{Holding, StoredTopology};
+use crate::topology::Facts;
+
+/// Why a node is not emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotEmptied {
+    /// What it holds is not known yet; it has to be asked first.
+    Unknown,
+    /// It may hold the only copy of something.
+    MayHoldData,
+}
+
+/// R6: the last copy is sacred, and "unknown" is not "nothing".
+///
+/// A node without items has nothing to lose. Any other may be emptied only while what it holds is
+/// held elsewhere: the keys of its former partition by a master that is active, answers and never
+/// came back empty. A node that came with items of its own is left to a person: the index may have
+/// lost its memory, and this may be all that is left of a cluster.
+///
+/// # Errors
+/// Says whether the node is to be asked first or kept as it is.
+pub fn may_empty(view: &View<'_>, shape: &Shape, node: &NodeKey) -> Result<(), NotEmptied> {
+    let stored = view.stored.nodes.get(node).ok_or(NotEmptied::Unknown)?;
+    if stored.entry.role != Role::Proxy || stored.entry.state != State::Active {
+        return Err(NotEmptied::MayHoldData);
+    }
+    let observed = view.facts(node).and_then(|facts| facts.observed).ok_or(NotEmptied::Unknown)?;
+    if observed.items == 0 {
+        return Ok(());
+    }
+    let kept_by_master = |number: i32| {
+        let partition = shape.partitions.get(&number);
+        partition.and_then(|partition| partition.active_master()).is_some_and(|master| {
+            let whole = view.stored.nodes.get(master).is_some_and(|node| !node.came_back_empty);
+            whole && view.facts(master).is_some_and(|facts| facts.linked)
+        })
+    };
+    let safe = match stored.holds {
+        Holding::Partition(partition) => kept_by_master(partition),
+        Holding::Spare => true,
+        Holding::Unknown => false,
+    };
+    if safe { Ok(()) } else { Err(NotEmptied::MayHoldData) }
+}
+
+/// May a node other than `master` hold keys of its partition? Then a master that comes back empty
+/// does not simply go on: what is left would be overwritten.
+pub fn others_may_hold(
+    stored: &StoredTopology,
+    facts: &BTreeMap<NodeKey, Facts>,
+    partition: i32,
+    master: &NodeKey,
+) -> bool {
+    stored.nodes.iter().filter(|(key, _)| *key != master).any(|(key, node)| {
+        let member = node.entry.partition == partition;
+        let former = node.holds == Holding::Partition(partition);
+        let items = facts.get(key).and_then(|facts| facts.observed).map(|seen| seen.items);
+        (member || former) && items != Some(0)
+    })
+}

@@ -1,0 +1,489 @@
+//! What automatic mode does differently from flarei, and how the policy's actions are carried out.
+//!
+//! Who may ask for what (R15), what a `node add` of a living node means (R13), who takes over
+//! from a dead master (R5), and the loop that asks `policy` for the next action.
+
+use std::collections::BTreeSet;
+
+use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::policy::assignment::{self, Action, View};
+use crate::policy::{emptying, promotion};
+use crate::stored::StoredTopology;
+use crate::topology::transitions::{self, Change, set};
+use crate::topology::{
+    Answer, DownReason, Effect, Event, Mode, Origin, PROBE_INTERVAL_MILLIS, Refusal, RequestId,
+    STORE_RETRY_MILLIS, Seen, Step, Topology,
+};
+use crate::wanted::Wanted;
+
+/// How long a `node add` under the name of a living node waits for evidence, at most; longer
+/// than a silent node takes to be marked down at default settings.
+pub const HELD_REGISTRATION_MILLIS: u64 = 10_000;
+
+/// How many `node add` may wait so at one time (R16).
+pub const HELD_REGISTRATIONS_MAX: usize = 64;
+
+/// A `node add` that waits until it is known whether the old process still lives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct HeldRegistration {
+    request: RequestId,
+    node: NodeKey,
+    pub(super) deadline: Timestamp,
+}
+
+/// What is known of the process that a held `node add` would replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OldProcess {
+    /// Its connection ended, or another process answers in its place.
+    Gone,
+    /// It has just answered.
+    Alive,
+}
+
+impl Topology {
+    fn is_manual(&self) -> bool {
+        self.settings.mode == Mode::Manual
+    }
+
+    /// A node's own report (R15).
+    pub(super) fn may_report(&self, origin: Origin) -> Result<(), Refusal> {
+        match origin {
+            Origin::Node => Ok(()),
+            Origin::Outsider | Origin::Admin if self.is_manual() => Ok(()),
+            Origin::Outsider | Origin::Admin => Err(Refusal::NotAllowed),
+        }
+    }
+
+    /// In automatic mode a node may only give up a role that it does not have yet: that is how
+    /// flared reports a failed copy (flare-protocol.md 6.3).
+    pub(super) fn may_set_role(
+        &self,
+        node: &NodeKey,
+        role: Role,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        if self.is_manual() {
+            return Ok(());
+        }
+        self.may_report(origin)?;
+        let entry = transitions::entry(&self.proposed, node)?;
+        match (role, entry.state) {
+            (Role::Proxy, State::Prepare | State::Ready) => Ok(()),
+            (_, State::Down) => Err(Refusal::NodeDown),
+            _ => Err(Refusal::NotAllowed),
+        }
+    }
+
+    /// In automatic mode a node may only say that its copy is complete.
+    pub(super) fn may_set_state(
+        &self,
+        node: &NodeKey,
+        state: State,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        if self.is_manual() {
+            return Ok(());
+        }
+        self.may_report(origin)?;
+        let entry = transitions::entry(&self.proposed, node)?;
+        match (state, entry.role, entry.state) {
+            // A report that comes late, from a node that was marked down meanwhile, must not
+            // bring it up (flare-protocol.md 6.5).
+            (_, _, State::Down) => Err(Refusal::NodeDown),
+            (State::Active, _, State::Active) => Ok(()),
+            (State::Active, Role::Slave, State::Prepare) => Ok(()),
+            (State::Ready, Role::Master, State::Prepare) => Ok(()),
+            (State::Active | State::Ready, _, _) => Err(Refusal::Transition),
+            (State::Down | State::Prepare, _, _) => Err(Refusal::NotAllowed),
+        }
+    }
+
+    /// In automatic mode only a person forgets a node.
+    pub(super) fn may_remove(&self, origin: Origin) -> Result<(), Refusal> {
+        match origin {
+            Origin::Admin => Ok(()),
+            Origin::Node | Origin::Outsider if self.is_manual() => Ok(()),
+            Origin::Node | Origin::Outsider => Err(Refusal::NotAllowed),
+        }
+    }
+
+    /// `node add` (flare-protocol.md 3.2, R13).
+    pub(super) fn register(
+        &mut self,
+        request: RequestId,
+        node: NodeKey,
+        origin: Origin,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        self.may_report(origin)?;
+        let known = self.proposed.nodes.get(&node).map(|known| known.entry.state);
+        if known.is_none() && self.proposed.nodes.len() >= self.settings.nodes_max {
+            return Err(Refusal::Limit("nodes"));
+        }
+        match known {
+            None | Some(State::Down) => self.add(request, &node),
+            Some(_) if self.is_manual() => Err(Refusal::AlreadyRegistered),
+            Some(_) if !self.facts.get(&node).is_some_and(|facts| facts.linked) => {
+                self.restarted(request, &node)
+            }
+            Some(_) => self.hold(request, node, now, step),
+        }
+    }
+
+    fn add(&mut self, request: RequestId, node: &NodeKey) -> Result<(), Refusal> {
+        let mut draft = self.proposed.clone();
+        if let Some(change) = transitions::add(&mut draft, node)? {
+            self.accept(draft, change)?;
+        }
+        self.facts.entry(node.clone()).or_default().process_ended();
+        self.gathered.asked.push((request, true));
+        Ok(())
+    }
+
+    /// The node was quicker than our detection: failed over first; the failover actor gives it
+    /// back once it answers. Upstream refuses here, and flared exits (flare-protocol.md 3.2).
+    fn restarted(&mut self, request: RequestId, node: &NodeKey) -> Result<(), Refusal> {
+        self.take_down(node, DownReason::Restarted)?;
+        self.facts.entry(node.clone()).or_default().process_ended();
+        self.gathered.asked.push((request, true));
+        Ok(())
+    }
+
+    /// The connection to the old process stands: ask it before believing that it was replaced.
+    fn hold(
+        &mut self,
+        request: RequestId,
+        node: NodeKey,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        if self.held.len() >= HELD_REGISTRATIONS_MAX {
+            return Err(Refusal::Limit("registrations that wait for evidence"));
+        }
+        step.effects.push(Effect::Probe { node: node.clone() });
+        let deadline = now.plus_millis(HELD_REGISTRATION_MILLIS);
+        self.held.push(HeldRegistration { request, node, deadline });
+        Ok(())
+    }
+
+    /// Evidence about a node for which a `node add` waits.
+    pub(super) fn settle_held(&mut self, node: &NodeKey, old: OldProcess, step: &mut Step) {
+        let (settled, waiting) =
+            std::mem::take(&mut self.held).into_iter().partition(|held| held.node == *node);
+        self.held = waiting;
+        let settled: Vec<HeldRegistration> = settled;
+        for HeldRegistration { request, node, .. } in settled {
+            let done = match old {
+                OldProcess::Gone => self.restarted(request, &node),
+                OldProcess::Alive => Err(Refusal::NameTaken),
+            };
+            if let Err(refusal) = done {
+                self.refuse_held(request, &node, refusal, step);
+            }
+        }
+    }
+
+    fn refuse_held(
+        &mut self,
+        request: RequestId,
+        node: &NodeKey,
+        refusal: Refusal,
+        step: &mut Step,
+    ) {
+        let order = format!("node add {} {}", node.name(), node.port());
+        step.effects
+            .push(Effect::Happened(Event::OrderRefused { order, refusal: refusal.clone() }));
+        step.effects.push(Effect::Reply { request, answer: Answer::Refused(refusal) });
+    }
+
+    /// Held registrations of nodes that went down meanwhile, or whose wait is over.
+    pub(super) fn resolve_held(&mut self, now: Timestamp, step: &mut Step) {
+        let is_down = |topology: &Self, key: &NodeKey| {
+            topology.proposed.nodes.get(key).is_none_or(|node| node.entry.state == State::Down)
+        };
+        let mut waiting = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            if is_down(self, &held.node) {
+                if let Err(refusal) = self.add(held.request, &held.node) {
+                    self.refuse_held(held.request, &held.node, refusal, step);
+                }
+            } else if now >= held.deadline {
+                self.refuse_held(held.request, &held.node, Refusal::NameTaken, step);
+            } else {
+                waiting.push(held);
+            }
+        }
+        self.held.extend(waiting);
+    }
+
+    pub(super) fn set_state(
+        &mut self,
+        request: RequestId,
+        node: &NodeKey,
+        state: State,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        match state {
+            State::Prepare => Err(Refusal::Transition),
+            State::Ready => self.change(request, step, |draft| transitions::ready(draft, node)),
+            State::Active => {
+                let automatic = !self.is_manual();
+                self.change(request, step, |draft| {
+                    let outcome = transitions::up(draft, node);
+                    if automatic {
+                        set(draft, node, |entry| entry.balance = assignment::READ_BALANCE);
+                    }
+                    outcome
+                })?;
+                if let Some(facts) = self.facts.get_mut(node) {
+                    facts.failures = 0;
+                }
+                Ok(())
+            }
+            State::Down => {
+                let why = DownReason::Ordered.to_string();
+                self.change(request, step, |draft| {
+                    transitions::down(draft, node, why, transitions::upstream_successor)
+                })
+            }
+        }
+    }
+
+    /// `shutdown`: as a death, but the node itself is told only if it was an active master
+    /// (flare-protocol.md 3.5).
+    pub(super) fn shutdown(
+        &mut self,
+        request: RequestId,
+        node: &NodeKey,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        let entry = transitions::entry(&self.proposed, node)?;
+        if entry.state == State::Down {
+            step.effects.push(Effect::Reply { request, answer: Answer::Done });
+            return Ok(());
+        }
+        self.take_down(node, DownReason::Left)?;
+        if !(entry.role == Role::Master && entry.state == State::Active) {
+            self.gathered.left_out.push(node.clone());
+        }
+        self.gathered.asked.push((request, false));
+        Ok(())
+    }
+
+    /// An order is stale when the node changed after its sender looked.
+    pub(super) fn is_current(&self, node: &NodeKey, seen: &Seen) -> Result<(), Refusal> {
+        let facts = self.facts.get(node).ok_or(Refusal::UnknownNode)?;
+        let other_process = match (facts.incarnation(), seen.incarnation) {
+            (Some(known), Some(seen)) => !known.is_same(&seen),
+            _ => false,
+        };
+        if other_process || facts.changed_version > seen.version {
+            return Err(Refusal::Stale);
+        }
+        Ok(())
+    }
+
+    pub(super) fn mark_down(&mut self, node: &NodeKey, reason: DownReason) -> Result<(), Refusal> {
+        if transitions::entry(&self.proposed, node)?.state == State::Down {
+            return Ok(());
+        }
+        self.take_down(node, reason)
+    }
+
+    /// Takes a node down; an eligible slave takes over from an active master.
+    pub(super) fn take_down(&mut self, node: &NodeKey, reason: DownReason) -> Result<(), Refusal> {
+        let mut draft = self.proposed.clone();
+        let manual = self.is_manual();
+        let facts = &self.facts;
+        let pick = |stored: &StoredTopology, partition| match manual {
+            true => transitions::upstream_successor(stored, partition),
+            false => promotion::successor(stored, facts, partition, node),
+        };
+        if let Some(change) = transitions::down(&mut draft, node, reason.to_string(), pick)? {
+            self.accept(draft, change)?;
+        }
+        Ok(())
+    }
+
+    /// A node that was down is alive again (flare-protocol.md 3.4).
+    pub(super) fn give_back(&mut self, node: &NodeKey, seen: &Seen) -> Result<(), Refusal> {
+        if transitions::entry(&self.proposed, node)?.state != State::Down {
+            return Ok(());
+        }
+        self.is_current(node, seen)?;
+        let mut draft = self.proposed.clone();
+        let manual = self.is_manual();
+        let outcome = match manual {
+            true => transitions::up(&mut draft, node),
+            false => self.give_back_automatically(&mut draft, node),
+        };
+        if let Some(change) = outcome? {
+            self.accept(draft, change)?;
+        }
+        Ok(())
+    }
+
+    /// A returning master whose partition nobody took over keeps it, whatever slaves still prepare
+    /// (upstream demotes it and leaves the partition without a master: flare-protocol.md Q8), but
+    /// not when it lost its data and another node may have what is left of it (R6).
+    fn give_back_automatically(
+        &self,
+        draft: &mut StoredTopology,
+        node: &NodeKey,
+    ) -> transitions::Outcome {
+        let before = transitions::entry(draft, node)?;
+        let replaced = draft.nodes.iter().any(|(other, stored)| {
+            other != node
+                && stored.entry.is_master_of(before.partition)
+                && stored.entry.state != State::Down
+        });
+        if !before.is_preserved() || replaced {
+            set(draft, node, |entry| entry.become_proxy(State::Active));
+            return Ok(Some(Change::because("is back")));
+        }
+        let items = self.facts.get(node).and_then(|facts| facts.observed).map(|seen| seen.items);
+        let empty = items.ok_or(Refusal::Stale)? == 0;
+        if empty && emptying::others_may_hold(draft, &self.facts, before.partition, node) {
+            return Err(Refusal::LastCopy);
+        }
+        set(draft, node, |entry| entry.state = State::Active);
+        if let Some(stored) = draft.nodes.get_mut(node) {
+            stored.came_back_empty = empty;
+        }
+        let why = match empty {
+            true => "is back, without any data, and keeps its role",
+            false => "is back and keeps its role",
+        };
+        Ok(Some(Change::because(why)))
+    }
+
+    /// Asks the policy for actions until it has none, and carries them out.
+    pub(super) fn carry_out_policy(&mut self, wanted: Wanted, now: Timestamp, step: &mut Step) {
+        if self.pause_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.pause_until = None;
+        // Each action gives or takes one role, or empties one node: more are a loop of ours.
+        let actions_max = 4 * self.proposed.nodes.len() + 4;
+        let mut blocked = BTreeSet::new();
+        for _ in 0..actions_max {
+            let view = View { stored: &self.proposed, facts: &self.facts, wanted, now };
+            let plan = assignment::next(&view);
+            self.probe(&plan.probes, now, step);
+            blocked = plan.blocked;
+            self.settled = plan.settled;
+            let Some(action) = plan.action else { break };
+            let order = action.to_string();
+            if let Err(refusal) = self.act(action, now, step) {
+                let refused = match refusal {
+                    Refusal::Invariant(what) => Event::InvariantBroken { what },
+                    refusal => Event::OrderRefused { order, refusal },
+                };
+                step.effects.push(Effect::Happened(refused));
+                self.pause_until = Some(now.plus_millis(STORE_RETRY_MILLIS));
+                break;
+            }
+        }
+        self.tell_blocked(blocked, step);
+    }
+
+    fn probe(&mut self, nodes: &BTreeSet<NodeKey>, now: Timestamp, step: &mut Step) {
+        for node in nodes {
+            let Some(facts) = self.facts.get_mut(node).filter(|facts| facts.linked) else {
+                continue;
+            };
+            let due = facts.probed_at.map(|at| at.plus_millis(PROBE_INTERVAL_MILLIS));
+            if due.is_none_or(|due| now >= due) {
+                facts.probed_at = Some(now);
+                step.effects.push(Effect::Probe { node: node.clone() });
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
+        let why = action.why();
+        let mut draft = self.proposed.clone();
+        match action {
+            Action::IntendToEmpty { node } => {
+                let intent = draft.next_intent;
+                self.record(|stored| {
+                    stored.next_intent += 1;
+                    if let Some(stored) = stored.nodes.get_mut(&node) {
+                        stored.empty_intent = Some(intent);
+                    }
+                });
+                self.facts.entry(node.clone()).or_default().emptying = Some(intent);
+                self.gathered.empty.push((node, intent));
+                return Ok(());
+            }
+            Action::EmptyAgain { node, intent } => {
+                let stored = self.snapshot.node(&node).and_then(|node| node.empty_intent);
+                self.facts.entry(node.clone()).or_default().emptying = Some(intent);
+                if stored == Some(intent) {
+                    self.empty(&node, intent, step);
+                } else {
+                    self.gathered.pending = true;
+                    self.gathered.empty.push((node, intent));
+                }
+                return Ok(());
+            }
+            Action::Assign { node, role, partition } => {
+                let balance = if role == Role::Master { assignment::READ_BALANCE } else { 0 };
+                transitions::set_role(&mut draft, &node, role, balance, partition)?;
+                self.accept(draft, Change::because(why))?;
+            }
+            Action::Activate { node, evidence } => {
+                let change = transitions::up(&mut draft, &node)?.unwrap_or_default();
+                set(&mut draft, &node, |entry| entry.balance = assignment::READ_BALANCE);
+                self.accept(draft, Change { why, ..change })?;
+                self.facts.entry(node.clone()).or_default().failures = 0;
+                self.tell_recovered(node, evidence);
+            }
+            Action::CallReady { node, evidence } => {
+                transitions::ready(&mut draft, &node)?;
+                self.accept(draft, Change::because(why))?;
+                self.tell_recovered(node, Some(evidence));
+            }
+            Action::CopyAgain { node, evidence } => {
+                transitions::set_role(&mut draft, &node, Role::Proxy, -1, -1)?;
+                self.accept(draft, Change::because(why))?;
+                self.facts.entry(node.clone()).or_default().copy_failed(now);
+                self.tell_recovered(node, Some(evidence));
+            }
+            Action::Promote { node, partition } => {
+                promote_for_preserved(&mut draft, &node, partition);
+                let first = vec![node];
+                self.accept(draft, Change { first, ..Change::because(why) })?;
+            }
+            Action::Demote { node } => {
+                transitions::set_role(&mut draft, &node, Role::Proxy, -1, -1)?;
+                self.accept(draft, Change::because(why))?;
+            }
+            Action::SetBalance { node, balance } => {
+                set(&mut draft, &node, |entry| entry.balance = balance);
+                self.accept(draft, Change::because(why))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_recovered(&mut self, node: NodeKey, evidence: Option<String>) {
+        let told = evidence.map(|evidence| Event::ReportRecovered { node, evidence });
+        self.gathered.events.extend(told);
+    }
+}
+
+/// The slave takes over, and the dead master loses the role that it had kept.
+fn promote_for_preserved(draft: &mut StoredTopology, next: &NodeKey, partition: i32) {
+    let preserved: Vec<NodeKey> = draft
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.entry.is_preserved() && node.entry.partition == partition)
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in preserved {
+        set(draft, &key, |entry| entry.become_proxy(State::Down));
+    }
+    transitions::promote(draft, next, partition);
+}

@@ -1,0 +1,229 @@
+//! Group commit: changes gather while a write is under way, and are released by the store's word.
+//!
+//! A batch holds what waits for one generation: events, answers, who is to be told first.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::{NodeKey, State, Timestamp};
+use crate::stored::StoredTopology;
+use crate::topology::{
+    Answer, Effect, Event, Input, Refusal, RequestId, Snapshot, Step, StoreFailure, Targets,
+    Topology,
+};
+
+/// How long the other nodes wait at most until a new master has taken in the map (R9); a hung
+/// one must not delay them longer.
+pub const FIRST_PUSH_WAIT_MILLIS: u64 = 500;
+
+/// The pause after a failed write before automatic changes are tried again.
+pub const STORE_RETRY_MILLIS: u64 = 1_000;
+
+/// What waits for a generation to be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Batch {
+    /// Does it hold anything to store?
+    pub(super) pending: bool,
+    /// Did the map change, so that nodes are to be told?
+    pub(super) map_changed: bool,
+    pub(super) events: Vec<Event>,
+    /// Who asked; `true`: wants the whole map as the answer.
+    pub(super) asked: Vec<(RequestId, bool)>,
+    pub(super) first: Vec<NodeKey>,
+    pub(super) left_out: Vec<NodeKey>,
+    /// Nodes to be emptied, once the intent is stored.
+    pub(super) empty: Vec<(NodeKey, u64)>,
+}
+
+/// A write under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Writing {
+    state: Arc<StoredTopology>,
+    batch: Batch,
+}
+
+/// A map that new masters take in before the others are told (R9).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FirstPush {
+    version: u64,
+    waiting: BTreeSet<NodeKey>,
+    left_out: Vec<NodeKey>,
+    asked: Vec<(RequestId, bool)>,
+    pub(super) deadline: Timestamp,
+}
+
+impl Topology {
+    /// Starts the next write when none is under way and something waits.
+    pub(super) fn begin_write(&mut self, step: &mut Step) {
+        if self.writing.is_some() || !self.gathered.pending {
+            return;
+        }
+        self.last_generation += 1;
+        self.proposed.generation = self.last_generation;
+        let state = Arc::new(self.proposed.clone());
+        step.persist = Some(Arc::clone(&state));
+        self.writing = Some(Writing { state, batch: std::mem::take(&mut self.gathered) });
+    }
+
+    /// The store holds the generation: it is committed, and its effects are released (R4).
+    pub(super) fn stored(&mut self, generation: u64, now: Timestamp, step: &mut Step) {
+        let Some(Writing { state, batch }) =
+            self.writing.take_if(|writing| writing.state.generation == generation)
+        else {
+            return;
+        };
+        self.snapshot = Arc::new(Snapshot::new(state));
+        step.effects.push(Effect::Publish(Arc::clone(&self.snapshot)));
+        step.effects.extend(batch.events.into_iter().map(Effect::Happened));
+        for (node, intent) in batch.empty {
+            self.empty(&node, intent, step);
+        }
+        if batch.first.is_empty() {
+            self.answer(&batch.asked, step);
+            if batch.map_changed {
+                self.push_after_first(batch.left_out, step);
+            }
+            return;
+        }
+        let pending = self.first_push.get_or_insert_with(|| FirstPush {
+            version: 0,
+            waiting: BTreeSet::new(),
+            left_out: Vec::new(),
+            asked: Vec::new(),
+            deadline: now.plus_millis(FIRST_PUSH_WAIT_MILLIS),
+        });
+        pending.version = self.snapshot.version();
+        pending.waiting.extend(batch.first);
+        pending.left_out.extend(batch.left_out);
+        pending.asked.extend(batch.asked);
+        self.push_to_first(step);
+    }
+
+    /// A batch that names nobody to be told first: it still waits behind one that does.
+    fn push_after_first(&mut self, left_out: Vec<NodeKey>, step: &mut Step) {
+        match &mut self.first_push {
+            Some(pending) => {
+                pending.left_out.extend(left_out);
+                self.push_to_first(step);
+            }
+            None => self.push_to_all(left_out, step),
+        }
+    }
+
+    fn push_to_first(&mut self, step: &mut Step) {
+        let Some(pending) = &mut self.first_push else { return };
+        let nodes = &self.snapshot.stored().nodes;
+        pending
+            .waiting
+            .retain(|key| nodes.get(key).is_some_and(|node| node.entry.state != State::Down));
+        let to = Targets::Only(pending.waiting.iter().cloned().collect());
+        if !pending.waiting.is_empty() {
+            step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
+        }
+        self.finish_first_push(None, step);
+    }
+
+    fn push_to_all(&self, mut left_out: Vec<NodeKey>, step: &mut Step) {
+        // Who left and came back within one write is to be told like everybody else.
+        left_out.retain(|key| {
+            self.snapshot.node(key).is_some_and(|node| node.entry.state == State::Down)
+        });
+        let to = Targets::AllBut(left_out);
+        step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
+    }
+
+    fn answer(&self, asked: &[(RequestId, bool)], step: &mut Step) {
+        for (request, wants_map) in asked {
+            let answer = match wants_map {
+                true => Answer::Registered(Arc::clone(&self.snapshot)),
+                false => Answer::Done,
+            };
+            step.effects.push(Effect::Reply { request: *request, answer });
+        }
+    }
+
+    /// A node acknowledged a version: perhaps the others may be told now.
+    pub(super) fn first_push_acknowledged(&mut self, node: &NodeKey, acked: u64, step: &mut Step) {
+        if let Some(pending) = &mut self.first_push
+            && acked >= pending.version
+        {
+            pending.waiting.remove(node);
+        }
+        self.finish_first_push(None, step);
+    }
+
+    /// Tells the others, when the new masters know or (`now` given) the wait is over.
+    pub(super) fn finish_first_push(&mut self, now: Option<Timestamp>, step: &mut Step) {
+        let over = |pending: &mut FirstPush| {
+            pending.waiting.is_empty() || now.is_some_and(|now| now >= pending.deadline)
+        };
+        if let Some(pending) = self.first_push.take_if(over) {
+            self.push_to_all(pending.left_out, step);
+            self.answer(&pending.asked, step);
+        }
+    }
+
+    /// Nothing since the committed map has happened: everybody who waited is refused.
+    pub(super) fn store_failed(
+        &mut self,
+        generation: u64,
+        failure: StoreFailure,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
+        let Some(writing) = self.writing.take_if(|writing| writing.state.generation == generation)
+        else {
+            return;
+        };
+        // The write may have reached the medium all the same: `version_floor` keeps its numbers
+        // from being used again (R3).
+        self.proposed = self.snapshot.stored().clone();
+        let gathered = std::mem::take(&mut self.gathered);
+        let refusal = match &failure {
+            StoreFailure::Conflict => {
+                self.stood_down = true;
+                Refusal::StoodDown
+            }
+            StoreFailure::Unwritable(_) => Refusal::Store(failure.clone()),
+        };
+        for (request, _) in writing.batch.asked.into_iter().chain(gathered.asked) {
+            let answer = Answer::Refused(refusal.clone());
+            step.effects.push(Effect::Reply { request, answer });
+        }
+        for (node, _) in writing.batch.empty.into_iter().chain(gathered.empty) {
+            if let Some(facts) = self.facts.get_mut(&node) {
+                facts.emptying = None;
+            }
+        }
+        self.facts.retain(|key, _| self.proposed.nodes.contains_key(key));
+        let committed = self.proposed.version;
+        for facts in self.facts.values_mut() {
+            facts.changed_version = facts.changed_version.min(committed);
+            facts.role_version = facts.role_version.min(committed);
+        }
+        self.pause_until = Some(now.plus_millis(STORE_RETRY_MILLIS));
+        step.effects.push(Effect::Happened(Event::StoreFailed { failure }));
+    }
+
+    /// Sends `flush_all` for a stored intent, if the process that may be emptied is known.
+    pub(super) fn empty(&mut self, node: &NodeKey, intent: u64, step: &mut Step) {
+        let stored = self.snapshot.node(node);
+        let intended = stored.is_some_and(|stored| stored.empty_intent == Some(intent));
+        let Some(facts) = self.facts.get_mut(node) else { return };
+        match facts.incarnation().filter(|_| intended) {
+            Some(incarnation) => {
+                facts.emptying = Some(intent);
+                let node = node.clone();
+                step.effects.push(Effect::Empty { node, intent, incarnation });
+            }
+            None => facts.emptying = None,
+        }
+    }
+}
+
+impl Input {
+    /// Does it come from the store?
+    pub(super) fn is_from_store(&self) -> bool {
+        matches!(self, Self::Stored { .. } | Self::StoreFailed { .. })
+    }
+}

@@ -1,0 +1,92 @@
+//! What is known of a node beside its stored entry: gone after a restart of the index, and
+//! learned again from the node itself (R10).
+
+use crate::model::{Incarnation, Timestamp};
+use crate::topology::Observation;
+
+/// A preparing node is asked for its `stats` this often, as are those that its evidence needs.
+pub const PROBE_INTERVAL_MILLIS: u64 = 1_000;
+
+/// Observations that count as two are at least this far apart.
+const QUIET_APART_MILLIS: u64 = PROBE_INTERVAL_MILLIS / 2;
+
+/// The first pause before a node whose copy failed is used again; it doubles with each failure.
+pub const RETRY_PAUSE_MILLIS: u64 = 1_000;
+
+/// The longest such pause.
+pub const RETRY_PAUSE_MILLIS_MAX: u64 = 60_000;
+
+/// What is known of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Facts {
+    /// The highest version that this process acknowledged or showed; 0 when not known.
+    pub acked: u64,
+    /// Does the connection to it stand?
+    pub linked: bool,
+    /// What it last showed.
+    pub observed: Option<Observation>,
+    /// The version that last changed its entry.
+    pub changed_version: u64,
+    /// The version that last changed its role or partition.
+    pub role_version: u64,
+    /// Observations in a row, since it was given its role, in which it did not copy.
+    pub quiet: u32,
+    /// When the last of them was made.
+    pub quiet_at: Option<Timestamp>,
+    /// The `flush_all` under way, by its intent.
+    pub emptying: Option<u64>,
+    /// The intent that this process carried out.
+    pub emptied: Option<u64>,
+    /// When it was last asked for its `stats`.
+    pub probed_at: Option<Timestamp>,
+    /// Copies that failed in a row.
+    pub failures: u32,
+    /// Not to be used for a role before this moment.
+    pub retry_at: Option<Timestamp>,
+}
+
+impl Facts {
+    /// Facts of a node of a stored map, after the index was started: its entry may be as young as
+    /// the map, and nothing was heard of it.
+    pub(crate) fn unheard(version: u64) -> Self {
+        Self { changed_version: version, role_version: version, ..Self::default() }
+    }
+
+    /// Forgets what was true of the process, since another one has taken its place.
+    pub(crate) fn process_ended(&mut self) {
+        self.acked = 0;
+        self.observed = None;
+        self.quiet = 0;
+        self.emptying = None;
+        self.emptied = None;
+    }
+
+    /// The process that answered last.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.observed.map(|observed| observed.incarnation)
+    }
+
+    /// Counts observations in which a preparing node did not copy. Two that come at nearly the
+    /// same moment are one: the copy may have been about to begin.
+    pub(crate) fn note_copying(&mut self, copying: bool, now: Timestamp) {
+        let apart = self.quiet_at.is_none_or(|at| now.millis_since(at) >= QUIET_APART_MILLIS);
+        if copying {
+            self.quiet = 0;
+        } else if apart {
+            self.quiet = self.quiet.saturating_add(1);
+            self.quiet_at = Some(now);
+        }
+    }
+
+    /// Has the node taken in the map that shows its present role?
+    pub fn knows_its_role(&self) -> bool {
+        self.acked > 0 && self.acked >= self.role_version
+    }
+
+    /// Counts a failed copy and sets the pause before the next try.
+    pub(crate) fn copy_failed(&mut self, now: Timestamp) {
+        let pause = RETRY_PAUSE_MILLIS << self.failures.min(16);
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now.plus_millis(pause.min(RETRY_PAUSE_MILLIS_MAX)));
+    }
+}

@@ -1,0 +1,152 @@
+//! Facts: what links tell of nodes, and what follows from it at once.
+//!
+//! A node that shows a higher version than ours makes us go above it (R3); another process under
+//! a known name is a restart (R13).
+
+use std::collections::BTreeSet;
+
+use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::topology::automatic::OldProcess;
+use crate::topology::transitions::Change;
+use crate::topology::{
+    Blocked, DownReason, Effect, Event, Input, Mode, Observation, RETRY_PAUSE_MILLIS, Step,
+    Topology,
+};
+
+/// A node may show a version this far above ours, and we go above it; more is refused, so that a
+/// lying node cannot use the numbers up (R3).
+pub const VERSION_JUMP_MAX: u64 = 1_000_000;
+
+impl Topology {
+    /// Takes a fact in; facts about nodes that are not in the map are late and mean nothing.
+    pub(super) fn learn(&mut self, fact: Input, now: Timestamp, step: &mut Step) {
+        match fact {
+            Input::LinkOpened { node } => {
+                if let Some(facts) = self.facts.get_mut(&node) {
+                    facts.linked = true;
+                    self.settled = false;
+                }
+            }
+            Input::LinkEnded { node } => {
+                if let Some(facts) = self.facts.get_mut(&node) {
+                    self.settled = false;
+                    facts.linked = false;
+                    facts.emptying = None;
+                    facts.quiet = 0;
+                }
+                self.settle_held(&node, OldProcess::Gone, step);
+            }
+            Input::Acknowledged { node, version } => {
+                if let Some(facts) = self.facts.get_mut(&node) {
+                    facts.acked = facts.acked.max(version);
+                }
+                self.first_push_acknowledged(&node, version, step);
+            }
+            Input::Observed { node, observation } => self.observed(&node, observation, now, step),
+            Input::Emptied { node, intent, ok } => self.emptied(&node, intent, ok, now, step),
+            // Woken: all that is due is done after every input. The others are not facts.
+            _ => {}
+        }
+    }
+
+    fn observed(&mut self, node: &NodeKey, shown: Observation, now: Timestamp, step: &mut Step) {
+        let Some(stored) = self.proposed.nodes.get(node) else { return };
+        let (entry, known) = (stored.entry, stored.incarnation);
+        let same = known.is_some_and(|known| known.is_same(&shown.incarnation));
+        let automatic = matches!(self.settings.mode, Mode::Automatic(_));
+        if !same {
+            let replaced = known.is_some();
+            if let Some(facts) = self.facts.get_mut(node).filter(|_| replaced) {
+                facts.process_ended();
+            }
+            self.record(|draft| {
+                if let Some(stored) = draft.nodes.get_mut(node) {
+                    stored.incarnation = Some(shown.incarnation);
+                }
+            });
+            let has_role = entry.role != Role::Proxy && entry.state != State::Down;
+            if replaced
+                && automatic
+                && has_role
+                && let Err(refusal) = self.take_down(node, DownReason::Restarted)
+            {
+                let order = format!("take {node} down, which was restarted");
+                step.effects.push(Effect::Happened(Event::OrderRefused { order, refusal }));
+            }
+        }
+        let version = self.go_above(node, shown.version, step);
+        if let Some(facts) = self.facts.get_mut(node) {
+            facts.acked = version;
+            facts.observed = Some(shown);
+            if facts.knows_its_role() && entry.state.is_preparing() {
+                facts.note_copying(shown.copying, now);
+            }
+        }
+        let old = if same || known.is_none() { OldProcess::Alive } else { OldProcess::Gone };
+        self.settle_held(node, old, step);
+        self.first_push_acknowledged(node, version, step);
+    }
+
+    /// Goes above a version that a node shows (R3). Returns what its showing counts for as an
+    /// acknowledgement of ours.
+    fn go_above(&mut self, node: &NodeKey, shown: u64, step: &mut Step) -> u64 {
+        self.jumps.remove(node);
+        if shown <= self.proposed.version {
+            return shown;
+        }
+        if shown - self.proposed.version > VERSION_JUMP_MAX {
+            self.jumps.insert(node.clone(), shown);
+            self.settled = false;
+            return 0;
+        }
+        let mut draft = self.proposed.clone();
+        draft.version = shown;
+        let why = Change::because(format!("{node} shows version {shown}"));
+        match self.accept(draft, why) {
+            Ok(()) => {
+                let version = self.proposed.version;
+                let node = node.clone();
+                self.gathered.events.push(Event::VersionRaised { node, shown, version });
+            }
+            Err(refusal) => {
+                let order = format!("go above version {shown} of {node}");
+                step.effects.push(Effect::Happened(Event::OrderRefused { order, refusal }));
+            }
+        }
+        0
+    }
+
+    fn emptied(&mut self, node: &NodeKey, intent: u64, ok: bool, now: Timestamp, step: &mut Step) {
+        let wanted = self.proposed.nodes.get(node).and_then(|stored| stored.empty_intent);
+        let Some(facts) = self.facts.get_mut(node).filter(|f| f.emptying == Some(intent)) else {
+            return;
+        };
+        facts.emptying = None;
+        if !ok {
+            facts.retry_at = Some(now.plus_millis(RETRY_PAUSE_MILLIS));
+        } else if wanted == Some(intent) {
+            facts.emptied = Some(intent);
+            step.effects.push(Effect::Happened(Event::NodeEmptied { node: node.clone() }));
+        }
+    }
+
+    /// Nodes that show a version too far above ours stand in the way until they no longer do.
+    pub(super) fn note_version_jumps(&mut self, step: &mut Step) {
+        self.jumps.retain(|node, _| self.proposed.nodes.contains_key(node));
+        if matches!(self.settings.mode, Mode::Manual) {
+            self.tell_blocked(BTreeSet::new(), step);
+        }
+    }
+
+    /// Tells what newly stands in the way, and what no longer does.
+    pub(super) fn tell_blocked(&mut self, mut blocked: BTreeSet<Blocked>, step: &mut Step) {
+        let jumps = self.jumps.iter();
+        blocked.extend(
+            jumps.map(|(node, shown)| Blocked::VersionJump { node: node.clone(), shown: *shown }),
+        );
+        let news = blocked.difference(&self.blocked).cloned().map(Event::Blocked);
+        let gone = self.blocked.difference(&blocked).cloned().map(Event::Unblocked);
+        step.effects.extend(news.chain(gone).map(Effect::Happened));
+        self.blocked = blocked;
+    }
+}

@@ -1,0 +1,301 @@
+//! Plays script commands against a topology, with a store that confirms by itself unless told not
+//! to, and writes down what came of each.
+
+use std::fmt::Write;
+
+use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State, Timestamp};
+use flare_core::stored::{Holding, StoredNode, StoredTopology};
+use flare_core::topology::{
+    Answer, DownReason, Effect, Input, Mode, Observation, Origin, RequestId, Seen, Settings, Step,
+    StoreFailure, Targets, Topology,
+};
+use flare_core::wanted::Wanted;
+
+use crate::words::Words;
+
+/// Nodes that a script's cluster may have, unless it says otherwise.
+const NODES_MAX: usize = 1000;
+
+/// One script's topology and clock.
+#[derive(Default)]
+pub(crate) struct Run {
+    topology: Option<Topology>,
+    setup: Setup,
+    now: Timestamp,
+    requests: u64,
+    /// Do writes wait for `stored` or `store failed`?
+    holds_writes: bool,
+    pending: Option<u64>,
+}
+
+#[derive(Default)]
+struct Setup {
+    stored: Option<StoredTopology>,
+    wanted: Option<Wanted>,
+    nodes_max: Option<usize>,
+}
+
+impl Run {
+    /// Plays the commands of one block and returns the lines that came of them.
+    pub(crate) fn play(&mut self, commands: &[&str]) -> String {
+        let mut out = String::new();
+        let mut lines = commands.iter().filter(|line| !line.starts_with('#')).peekable();
+        while let Some(line) = lines.next() {
+            let words = Words::of(line);
+            if words.word(0) == "nodes" {
+                let version = words.value("version").unwrap_or(1);
+                let mut stored = StoredTopology::empty(HashSettings::default());
+                stored.version = version;
+                while let Some(line) = lines.next_if(|line| line.contains(':')) {
+                    add_stored_node(&mut stored, &Words::of(line));
+                }
+                self.setup.stored = Some(stored);
+                writeln!(out, "version {version}").expect("a string takes it");
+            } else {
+                self.command(&words, &mut out);
+            }
+        }
+        out
+    }
+
+    fn command(&mut self, words: &Words<'_>, out: &mut String) {
+        match words.word(0) {
+            "wanted" => self.wanted(words, out),
+            "hash" => {
+                let stored = self
+                    .setup
+                    .stored
+                    .get_or_insert_with(|| StoredTopology::empty(HashSettings::default()));
+                let size = stored.hash.partition_size;
+                stored.hash.partition_size = words.value("partition-size").unwrap_or(size);
+                stored.hash.modular_hint = words.value("hint").unwrap_or(1);
+            }
+            "limit" => self.setup.nodes_max = words.value("nodes"),
+            "hold-writes" => self.holds_writes = true,
+            "release-writes" => self.holds_writes = false,
+            "restart" => {
+                let stored = self.topology().snapshot().stored().clone();
+                self.setup.stored = Some(stored);
+                self.topology = None;
+                self.topology();
+            }
+            "map" => self.show_map(out),
+            "facts" => {
+                let facts = self.topology().facts(&words.node(1)).cloned();
+                writeln!(out, "{facts:?}").expect("a string takes it");
+            }
+            "wait" => {
+                self.now = self.now.plus_millis(words.word(1).parse().expect("milliseconds"));
+                self.input(Input::WakeDue, out);
+            }
+            "stored" => self.confirm(out),
+            "store-failed" => {
+                let generation = self.pending.take().expect("a write is under way");
+                let failure = match words.has("conflict") {
+                    true => StoreFailure::Conflict,
+                    false => StoreFailure::Unwritable("no space left on device".into()),
+                };
+                self.input(Input::StoreFailed { generation, failure }, out);
+            }
+            _ => {
+                let input = self.parse(words);
+                self.input(input, out);
+            }
+        }
+    }
+
+    fn wanted(&mut self, words: &Words<'_>, out: &mut String) {
+        let wanted = Wanted {
+            partitions: words.value("partitions").unwrap_or(1),
+            replicas: words.value("replicas").unwrap_or(1),
+            paused: words.has("paused"),
+        };
+        self.setup.wanted = Some(wanted);
+        if self.topology.is_some() {
+            self.input(Input::WantedChanged { wanted }, out);
+        }
+    }
+
+    fn topology(&mut self) -> &mut Topology {
+        let setup = &self.setup;
+        self.topology.get_or_insert_with(|| {
+            let empty = || StoredTopology::empty(HashSettings::default());
+            let mode = setup.wanted.map_or(Mode::Manual, Mode::Automatic);
+            let nodes_max = setup.nodes_max.unwrap_or(NODES_MAX);
+            let stored = setup.stored.clone().unwrap_or_else(empty);
+            Topology::new(stored, Settings { mode, nodes_max })
+        })
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn parse(&mut self, words: &Words<'_>) -> Input {
+        let origin = match words.value::<String>("from").as_deref() {
+            Some("outsider") => Origin::Outsider,
+            Some("admin") => Origin::Admin,
+            _ => Origin::Node,
+        };
+        let version = self.topology().snapshot().version();
+        match words.word(0) {
+            "add" => Input::Register { request: self.request(), node: words.node(1), origin },
+            "role" => Input::SetRole {
+                request: self.request(),
+                node: words.node(1),
+                role: Role::from_word(words.word(2)).expect("a role"),
+                balance: words.value("balance").unwrap_or(-1),
+                partition: words.value("partition").unwrap_or(-1),
+                origin,
+            },
+            "state" => Input::SetState {
+                request: self.request(),
+                node: words.node(1),
+                state: State::from_word(words.word(2)).expect("a state"),
+                origin,
+            },
+            "remove" => Input::Remove { request: self.request(), node: words.node(1), origin },
+            "shutdown" => Input::Shutdown { request: self.request(), node: words.node(1), origin },
+            "down" => Input::MarkDown {
+                node: words.node(1),
+                seen: seen(words, version),
+                reason: DownReason::Refused,
+            },
+            "return" => Input::Return { node: words.node(1), seen: seen(words, version) },
+            "linked" => Input::LinkOpened { node: words.node(1) },
+            "unlinked" => Input::LinkEnded { node: words.node(1) },
+            "acked" => Input::Acknowledged {
+                node: words.node(1),
+                version: words.value("version").unwrap_or(version),
+            },
+            "shows" => Input::Observed {
+                node: words.node(1),
+                observation: Observation {
+                    incarnation: incarnation(words).unwrap_or(FIRST_PROCESS),
+                    version: words.value("version").unwrap_or(version),
+                    items: words.value("items").unwrap_or(0),
+                    copying: words.has("copying"),
+                },
+            },
+            "emptied" => Input::Emptied {
+                node: words.node(1),
+                intent: words.value("intent").expect("an intent"),
+                ok: !words.has("failed"),
+            },
+            other => panic!("no such command: {other}"),
+        }
+    }
+
+    fn input(&mut self, input: Input, out: &mut String) {
+        let now = self.now;
+        match self.topology().handle(input, now) {
+            Ok(step) => self.carry_out(step, out),
+            Err(refusal) => writeln!(out, "refused: {refusal:?}").expect("a string takes it"),
+        }
+    }
+
+    fn carry_out(&mut self, step: Step, out: &mut String) {
+        for effect in step.effects {
+            show_effect(&effect, out).expect("a string takes it");
+        }
+        if let Some(stored) = step.persist {
+            writeln!(out, "persist version {}", stored.version).expect("a string takes it");
+            self.pending = Some(stored.generation);
+            if !self.holds_writes {
+                self.confirm(out);
+            }
+        }
+    }
+
+    fn confirm(&mut self, out: &mut String) {
+        let generation = self.pending.take().expect("a write is under way");
+        self.input(Input::Stored { generation }, out);
+    }
+
+    fn show_map(&mut self, out: &mut String) {
+        let snapshot = self.topology().snapshot().clone();
+        writeln!(out, "version {}", snapshot.version()).expect("a string takes it");
+        for (key, entry) in snapshot.entries() {
+            writeln!(out, "  {key} {entry}").expect("a string takes it");
+        }
+        for blocked in self.topology().blocked() {
+            writeln!(out, "  blocked: {blocked:?}").expect("a string takes it");
+        }
+    }
+}
+
+/// The process that a node is unless the script says otherwise.
+const FIRST_PROCESS: Incarnation = Incarnation { started: 1000, pid: 1 };
+
+fn incarnation(words: &Words<'_>) -> Option<Incarnation> {
+    words.value("started").map(|started| Incarnation { started, pid: 1 })
+}
+
+fn seen(words: &Words<'_>, version: u64) -> Seen {
+    Seen { version: words.value("seen").unwrap_or(version), incarnation: incarnation(words) }
+}
+
+fn add_stored_node(stored: &mut StoredTopology, words: &Words<'_>) {
+    let mut entry = NodeEntry::new_proxy(stored.next_thread_type);
+    entry.role = Role::from_word(words.word(1)).expect("a role");
+    entry.state = State::from_word(words.word(2)).expect("a state");
+    entry.partition = words.value("partition").unwrap_or(-1);
+    entry.balance = words.value("balance").unwrap_or(0);
+    stored.next_thread_type += 1;
+    let mut node = StoredNode::new(entry);
+    node.incarnation = Some(incarnation(words).unwrap_or(FIRST_PROCESS));
+    if let Some(partition) = words.value("holds") {
+        node.holds = Holding::Partition(partition);
+    }
+    stored.nodes.insert(words.node(0), node);
+}
+
+fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result {
+    match effect {
+        Effect::Publish(snapshot) => writeln!(out, "publish version {}", snapshot.version()),
+        Effect::Push { snapshot, to } => {
+            let version = snapshot.version();
+            match to {
+                Targets::AllBut(left) if left.is_empty() => {
+                    writeln!(out, "push version {version} to all")
+                }
+                Targets::AllBut(left) => {
+                    writeln!(out, "push version {version} to all but {}", names(left))
+                }
+                Targets::Only(nodes) => writeln!(out, "push version {version} to {}", names(nodes)),
+            }
+        }
+        Effect::Reply { request, answer } => match answer {
+            Answer::Done => writeln!(out, "answer {}: OK", request.0),
+            Answer::Registered(snapshot) => {
+                writeln!(out, "answer {}: the map of version {}", request.0, snapshot.version())
+            }
+            Answer::Refused(refusal) => writeln!(out, "answer {}: {refusal:?}", request.0),
+        },
+        Effect::Probe { node } => writeln!(out, "probe {node}"),
+        Effect::Empty { node, intent, incarnation } => {
+            let started = incarnation.started;
+            writeln!(out, "empty {node} started={started} intent={intent}")
+        }
+        Effect::WakeAt(at) => writeln!(out, "wake at {}", at.0),
+        Effect::Happened(event) => show_event(event, out),
+    }
+}
+
+fn show_event(event: &flare_core::topology::Event, out: &mut String) -> std::fmt::Result {
+    use flare_core::topology::Event;
+    let entry = |entry: &Option<NodeEntry>| {
+        entry.map_or_else(|| "nothing".to_owned(), |entry| entry.to_string())
+    };
+    match event {
+        Event::NodeChanged { node, from, to, why, version } => {
+            writeln!(out, "{version}: {node}: {} -> {} ({why})", entry(from), entry(to))
+        }
+        other => writeln!(out, "{other:?}"),
+    }
+}
+
+fn names(nodes: &[NodeKey]) -> String {
+    nodes.iter().map(NodeKey::as_str).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,38 @@
+//! The words of a script line: positional words and `name=value`.
+
+use std::str::FromStr;
+
+use flare_core::model::NodeKey;
+
+/// One line, cut into words.
+pub(crate) struct Words<'a> {
+    line: &'a str,
+    words: Vec<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn of(line: &'a str) -> Self {
+        Self { line, words: line.split_whitespace().collect() }
+    }
+
+    pub(crate) fn word(&self, at: usize) -> &'a str {
+        self.words.get(at).unwrap_or_else(|| panic!("`{}` lacks word {at}", self.line))
+    }
+
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.words.contains(&word)
+    }
+
+    pub(crate) fn node(&self, at: usize) -> NodeKey {
+        NodeKey::parse(self.word(at)).unwrap_or_else(|| panic!("`{}`: word {at}", self.line))
+    }
+
+    /// The value of `name=value`.
+    pub(crate) fn value<T: FromStr>(&self, name: &str) -> Option<T> {
+        let value = self
+            .words
+            .iter()
+            .find_map(|word| word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')))?;
+        Some(value.parse().unwrap_or_else(|_| panic!("`{}`: {name}", self.line)))
+    }
+}
