@@ -1,10 +1,11 @@
-//! What the index sends to nodes, as bytes.
+//! Puts the node map into text: what the index sends to nodes, and what it answers `node add`.
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 
 use crate::model::{NodeEntry, NodeKey};
+use crate::protocol::node_line::NodeLine;
 
 /// A NODE line takes about this much; only the first allocation is sized by it.
 const NODE_LINE_BYTES: usize = 64;
@@ -17,24 +18,18 @@ pub fn node_sync<'a>(
     let mut text = String::with_capacity(NODE_LINE_BYTES * (nodes.size_hint().0 + 1));
     put(&mut text, format_args!("node sync {version}\r\n"));
     for (key, entry) in nodes {
-        put(
-            &mut text,
-            format_args!(
-                "NODE {} {} {} {} {} {} {}\r\n",
-                key.name(),
-                key.port(),
-                entry.role.number(),
-                entry.state.number(),
-                entry.partition,
-                entry.balance,
-                entry.thread_type,
-            ),
-        );
+        put(&mut text, format_args!("{}\r\n", NodeLine { key, entry }));
     }
     text.push_str("END\r\n");
     Bytes::from(text)
 }
 
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+/// A whole reply of one piece.
+pub(crate) fn text(what: std::fmt::Arguments<'_>) -> Vec<u8> {
+    what.to_string().into_bytes()
+}
+
+/// Adds to a reply.
+pub(crate) fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
     text.write_fmt(what).expect("writing to a string cannot fail");
 }

@@ -1,0 +1,100 @@
+//! `stats threads`: what is the node busy with?
+//!
+//! ```text
+//! stats threads
+//! -> STAT <id>:type <n>
+//!    STAT <id>:state wait|execute|connect
+//!    STAT <id>:queue <n>
+//!    … (eight lines per thread, of which these are wanted)
+//!    END
+//! ```
+//!
+//! A busy node has a thread per client and two or more per other node, so lines are counted up by
+//! type and not kept.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::node::{Reply, ReplyError, number};
+
+/// The request.
+pub const REQUEST: &[u8] = b"stats threads\r\n";
+
+/// The most lines of a reply: eight per thread, and a process has at most 32,768 threads by
+/// Linux's default.
+pub const LINES_MAX: usize = 8 * 32_768;
+
+/// The type of a thread that copies what the node's role needs (flare-protocol.md 4.9).
+const RECONSTRUCTION: u32 = 3;
+
+/// The threads of a node, by type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct NodeThreads {
+    kinds: BTreeMap<u32, ThreadsOfKind>,
+}
+
+/// The threads of one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ThreadsOfKind {
+    /// How many there are.
+    pub threads: u64,
+    /// How many of them do not wait.
+    pub busy: u64,
+    /// The length of their queues together.
+    pub queued: u64,
+}
+
+impl NodeThreads {
+    /// Is the node still copying?
+    pub fn copying(&self) -> bool {
+        self.kinds.contains_key(&RECONSTRUCTION)
+    }
+
+    /// The threads of one type; from 16 on it is the thread type of the node they send to.
+    pub fn of_kind(&self, kind: u32) -> ThreadsOfKind {
+        self.kinds.get(&kind).copied().unwrap_or_default()
+    }
+}
+
+/// The reply to [`REQUEST`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatsThreads {
+    lines: usize,
+    /// The thread that the lines are about.
+    thread: Option<(u64, u32)>,
+    seen: NodeThreads,
+}
+
+impl Reply for StatsThreads {
+    type Value = NodeThreads;
+
+    fn line(&mut self, line: &[u8]) -> Result<Option<NodeThreads>, ReplyError> {
+        if line == b"END" {
+            return Ok(Some(std::mem::take(&mut self.seen)));
+        }
+        self.lines += 1;
+        if self.lines > LINES_MAX {
+            return Err(ReplyError::TooMany(LINES_MAX));
+        }
+        let stat = line.strip_prefix(b"STAT ").ok_or_else(|| ReplyError::of(line))?;
+        let colon =
+            stat.iter().position(|byte| *byte == b':').ok_or_else(|| ReplyError::of(line))?;
+        let id: u64 = number(&stat[..colon], line)?;
+        let field = &stat[colon + 1..];
+        if let Some(kind) = field.strip_prefix(b"type ") {
+            let kind = number(kind, line)?;
+            self.thread = Some((id, kind));
+            self.seen.kinds.entry(kind).or_default().threads += 1;
+            return Ok(None);
+        }
+        let Some((_, kind)) = self.thread.filter(|(thread, _)| *thread == id) else {
+            return Err(ReplyError::of(line));
+        };
+        let seen = self.seen.kinds.entry(kind).or_default();
+        if let Some(length) = field.strip_prefix(b"queue ") {
+            seen.queued = seen.queued.saturating_add(number(length, line)?);
+        } else if let Some(state) = field.strip_prefix(b"state ") {
+            seen.busy += u64::from(state != b"wait");
+        }
+        Ok(None)
+    }
+}
