@@ -42,6 +42,7 @@ impl Kind for Blocked {
             Self::MasterDown { .. } => "master_down",
             Self::MayHoldData { .. } => "may_hold_data",
             Self::VersionJump { .. } => "version_jump",
+            Self::CameBackEmpty { .. } => "came_back_empty",
         }
     }
 }
