@@ -1,0 +1,192 @@
+//! Fake nodes: listening sockets that answer what an index asks and keep the version they were
+//! told. They hold no data and know no roles.
+
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::time::timeout_at;
+
+use crate::wire::{Client, PATIENCE};
+
+/// A node has taken a map in, and has said so.
+struct Held {
+    node: usize,
+    version: u64,
+    at: Instant,
+}
+
+/// The nodes, and which version each holds.
+pub(crate) struct Fleet {
+    nodes: Vec<Node>,
+    versions: Vec<u64>,
+    held: mpsc::UnboundedReceiver<Held>,
+    tell: mpsc::UnboundedSender<Held>,
+    lives: u32,
+}
+
+struct Node {
+    port: u16,
+    life: Option<JoinHandle<()>>,
+}
+
+impl Fleet {
+    /// As many nodes, each on a free port of its own.
+    pub(crate) async fn new(count: usize) -> Result<Self> {
+        let (tell, held) = mpsc::unbounded_channel();
+        let mut fleet = Self { nodes: Vec::new(), versions: vec![0; count], held, tell, lives: 1 };
+        for number in 0..count {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let port = listener.local_addr()?.port();
+            let life = Some(fleet.live(number, listener));
+            fleet.nodes.push(Node { port, life });
+        }
+        Ok(fleet)
+    }
+
+    /// A node's name and port, as the index protocol writes them.
+    pub(crate) fn name(&self, node: usize) -> String {
+        format!("127.0.0.1 {}", self.nodes[node].port)
+    }
+
+    /// All nodes register at once, each as flared does: `node add` and `meta` on one connection.
+    pub(crate) async fn register_all(&self, server: SocketAddr) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        for node in 0..self.nodes.len() {
+            tasks.spawn_local(register(server, self.name(node)));
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.context("a fake node panicked")??;
+        }
+        Ok(())
+    }
+
+    /// Waits until all living nodes hold `version` or a newer one; when the last one came to it.
+    pub(crate) async fn all_hold(&mut self, version: u64) -> Result<Instant> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut last = Instant::now();
+        while self.lacking(version) > 0 {
+            let held = timeout_at(deadline, self.held.recv()).await.with_context(|| {
+                format!("{} nodes do not hold version {version}", self.lacking(version))
+            })?;
+            let Held { node, version, at } = held.context("all fake nodes are gone")?;
+            self.versions[node] = version;
+            last = at;
+        }
+        Ok(last)
+    }
+
+    /// A node's process dies: the kernel closes its listener and its connections.
+    pub(crate) async fn kill(&mut self, node: usize) -> Instant {
+        if let Some(life) = self.nodes[node].life.take() {
+            life.abort();
+            // Ends with "cancelled", once everything that it owned is dropped.
+            let _ = life.await;
+        }
+        Instant::now()
+    }
+
+    /// It is started again, on the same port, and registers.
+    pub(crate) async fn revive(&mut self, node: usize, server: SocketAddr) -> Result<()> {
+        let port = self.nodes[node].port;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        self.versions[node] = 0;
+        self.lives += 1;
+        self.nodes[node].life = Some(self.live(node, listener));
+        register(server, self.name(node)).await
+    }
+
+    fn lacking(&self, version: u64) -> usize {
+        let lacks = |(node, held): (&Node, &u64)| node.life.is_some() && *held < version;
+        self.nodes.iter().zip(&self.versions).filter(|pair| lacks(*pair)).count()
+    }
+
+    fn live(&self, node: usize, listener: TcpListener) -> JoinHandle<()> {
+        let started = SystemTime::now();
+        let process = Rc::new(Process { pid: self.lives, started, version: Cell::new(0) });
+        let tell = self.tell.clone();
+        spawn_local(async move {
+            // Dropped with this task, and with it every connection.
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (process, tell) = (Rc::clone(&process), tell.clone());
+                connections.spawn_local(async move {
+                    // A connection that ends in an error has ended; the index opens a new one.
+                    let _ = serve(stream, node, &process, &tell).await;
+                });
+            }
+        })
+    }
+}
+
+async fn register(server: SocketAddr, name: String) -> Result<()> {
+    let mut client = Client::connect(server).await?;
+    let answer = client.listing(&format!("node add {name}")).await?;
+    anyhow::ensure!(answer.ends_with("END\r\n"), "node add {name} was answered with {answer:?}");
+    client.listing("meta").await?;
+    Ok(())
+}
+
+/// What a node says about itself.
+struct Process {
+    pid: u32,
+    started: SystemTime,
+    version: Cell<u64>,
+}
+
+impl Process {
+    fn stats(&self) -> String {
+        let seconds = |time: SystemTime| {
+            time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        };
+        let now = seconds(SystemTime::now());
+        format!(
+            "STAT pid {}\r\nSTAT uptime {}\r\nSTAT time {now}\r\nSTAT version 1.3.4\r\n\
+             STAT curr_items 0\r\nSTAT node_map_version {}\r\nEND\r\n",
+            self.pid,
+            now.saturating_sub(seconds(self.started)),
+            self.version.get()
+        )
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    node: usize,
+    process: &Process,
+    tell: &mpsc::UnboundedSender<Held>,
+) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::with_capacity(4 * 1024);
+    while stream.read_buf(&mut buffer).await? > 0 {
+        let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else { continue };
+        let line = buffer[..end].trim_ascii();
+        if let Some(version) = line.strip_prefix(b"node sync ") {
+            // One request is under way at a time, so nothing follows the map.
+            if !buffer.ends_with(b"\nEND\r\n") {
+                continue;
+            }
+            let version = std::str::from_utf8(version)?.parse()?;
+            stream.write_all(b"OK\r\n").await?;
+            process.version.set(version);
+            tell.send(Held { node, version, at: Instant::now() })?;
+        } else {
+            let answer = match line {
+                b"ping" | b"flush_all" => "OK\r\n".to_owned(),
+                b"stats" => process.stats(),
+                b"stats threads" => "END\r\n".to_owned(),
+                b"version" => "VERSION flare-1.3.4\r\n".to_owned(),
+                _ => "ERROR\r\n".to_owned(),
+            };
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        buffer.clear();
+    }
+    Ok(())
+}
