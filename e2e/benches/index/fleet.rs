@@ -4,14 +4,14 @@
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 use crate::wire::{Client, PATIENCE};
 
@@ -69,17 +69,24 @@ impl Fleet {
 
     /// Waits until all living nodes hold `version` or a newer one; when the last one came to it.
     pub(crate) async fn all_hold(&mut self, version: u64) -> Result<Instant> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let last = self.hold_or_stall(version, PATIENCE).await?;
+        last.with_context(|| format!("{} nodes do not hold {version}", self.lacking(version)))
+    }
+
+    /// The same, but gives up with `None` once no node has taken a map in for `stall`.
+    pub(crate) async fn hold_or_stall(
+        &mut self,
+        version: u64,
+        stall: Duration,
+    ) -> Result<Option<Instant>> {
         let mut last = Instant::now();
         while self.lacking(version) > 0 {
-            let held = timeout_at(deadline, self.held.recv()).await.with_context(|| {
-                format!("{} nodes do not hold version {version}", self.lacking(version))
-            })?;
+            let Ok(held) = timeout(stall, self.held.recv()).await else { return Ok(None) };
             let Held { node, version, at } = held.context("all fake nodes are gone")?;
             self.versions[node] = version;
             last = at;
         }
-        Ok(last)
+        Ok(Some(last))
     }
 
     /// A node's process dies: the kernel closes its listener and its connections.

@@ -15,7 +15,7 @@ mod wire;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 use measure::Sizes;
@@ -24,9 +24,9 @@ use server::Program;
 #[derive(Parser)]
 #[command(name = "index", about = "Measures an index beside its floor and beside upstream's")]
 struct Args {
-    /// The flare-operator to measure, built with --release
-    #[arg(long, default_value = "target/release/flare-operator")]
-    index: PathBuf,
+    /// The flare-operator to measure; the one built beside this program if left out
+    #[arg(long)]
+    index: Option<PathBuf>,
     /// Upstream's flarei, to be measured beside it
     #[arg(long)]
     flarei: Option<PathBuf>,
@@ -68,7 +68,10 @@ fn main() -> Result<()> {
 
 async fn measure_all(args: Args) -> Result<()> {
     let me = std::env::current_exe().context("cannot find this program itself")?;
-    let mut programs = vec![Program::Floor(me), Program::Ours(args.index)];
+    let beside = me.ancestors().nth(2).map(|folder| folder.join("flare-operator"));
+    let ours = args.index.or(beside).context("where is flare-operator? give --index PATH")?;
+    ensure!(ours.exists(), "there is no {}: cargo build --release first", ours.display());
+    let mut programs = vec![Program::Floor(me), Program::Ours(ours)];
     programs.extend(args.flarei.map(Program::Flarei));
     let mut table = table::Table::default();
     for nodes in args.nodes {

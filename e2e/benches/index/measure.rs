@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::fleet::Fleet;
 use crate::server::{Program, Server};
 use crate::table::{Figure, Table};
-use crate::wire::Client;
+use crate::wire::{Client, PATIENCE};
 
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
@@ -74,11 +74,21 @@ fn record(into: &mut Histogram<u64>, time: Duration) -> Result<()> {
     into.record(u64::try_from(time.as_micros())?).context("a time beyond the histogram")
 }
 
+/// All at once. flarei forgets the first push to some new nodes (flare-protocol.md 3.2), and they
+/// wait for the next change for ever: where nothing moves any more, a change is made for them.
 async fn registration(server: &Server, fleet: &mut Fleet) -> Result<Duration> {
+    const STALL: Duration = Duration::from_secs(3);
     let started = Instant::now();
     fleet.register_all(server.address).await?;
-    let version = Client::connect(server.address).await?.version().await?;
-    Ok(fleet.all_hold(version).await?.duration_since(started))
+    let mut client = Client::connect(server.address).await?;
+    loop {
+        let version = client.version().await?;
+        if let Some(last) = fleet.hold_or_stall(version, STALL).await? {
+            return Ok(last.duration_since(started));
+        }
+        ensure!(started.elapsed() < PATIENCE, "the nodes do not come to hold the newest map");
+        client.ok(&format!("node role {} proxy 0 -1", fleet.name(0))).await?;
+    }
 }
 
 /// A change that changes nothing but the version: a proxy is told to be a proxy. flarei stores and

@@ -3,6 +3,7 @@
 //! `test` runs every kind of test there is and says how many passed; `ci` runs what gates a
 //! landing. Each subcommand is a module; this file only reads the command line.
 
+mod bench;
 mod ci;
 mod install;
 mod run;
@@ -27,12 +28,16 @@ enum Task {
     Test(test::Options),
     /// Run what gates a landing: format, clippy, docs, a short fuzz, and all tests
     Ci,
+    /// Measure the index beside its floor, and beside upstream's flarei if told where it is
+    #[command(disable_help_flag = true)]
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(options) => test::main(&options),
         Task::Ci => ci::main(),
+        Task::Bench(options) => bench::main(&options),
     };
     done.unwrap_or_else(|error| {
         eprintln!("cargo xtask: {error:#}");
