@@ -72,12 +72,13 @@ pub fn wire(conn: u64, direction: Direction, bytes: &[u8]) {
     }
     let shown = &bytes[..bytes.len().min(WIRE_BYTES_MAX)];
     let length = bytes.len();
+    let bytes = shown.escape_ascii();
     match direction {
         Direction::In => {
-            tracing::trace!(target: WIRE_TARGET, conn, length, bytes = %shown.escape_ascii(), "in");
+            tracing::trace!(target: WIRE_TARGET, conn, length, %bytes, "in");
         }
         Direction::Out => {
-            tracing::trace!(target: WIRE_TARGET, conn, length, bytes = %shown.escape_ascii(), "out");
+            tracing::trace!(target: WIRE_TARGET, conn, length, %bytes, "out");
         }
     }
 }

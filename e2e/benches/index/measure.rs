@@ -150,7 +150,8 @@ async fn idle_connections(server: &Server, idle: usize) -> Result<(f64, f64)> {
     let (memory, _) = server.memory_and_threads()?;
     // Connections over a limit are closed without a word; the figure would be a lie.
     for stream in &held {
-        let open = matches!(stream.try_read(&mut [0]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock);
+        let nothing = stream.try_read(&mut [0]).map_err(|error| error.kind());
+        let open = nothing == Err(std::io::ErrorKind::WouldBlock);
         ensure!(open, "the server closed an idle connection");
     }
     Ok((memory, millis(times.value_at_quantile(0.99))))
