@@ -3,5 +3,7 @@
 pub mod assignment;
 pub mod emptying;
 pub mod evidence;
+pub mod pacing;
 pub mod promotion;
 pub mod shape;
+pub mod suspicion;

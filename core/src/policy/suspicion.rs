@@ -1,0 +1,218 @@
+//! Which nodes are held dead, and which alive again: evidence in, orders out.
+//!
+//! The failover actor owns one [`Suspicion`] and feeds it with what the links saw. Orders are
+//! level-triggered: as long as the published map does not show what was ordered, every further
+//! piece of evidence orders it again, so that a refused or stale order is not lost. Each order
+//! carries what it was based on. Facts: design.md 5 "Detection", flare-protocol.md 7.1.
+//!
+//! In manual mode it is the same machine with flarei's settings: no grace, and a restart that
+//! nobody noticed is not a death.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Incarnation, NodeKey, State, Timestamp};
+use crate::policy::pacing::Pacing;
+use crate::topology::{DownReason, Input, Seen, Snapshot};
+
+/// How long a node that announced its end may still answer, in milliseconds: an idle flared is
+/// gone well within it (flare-protocol.md 6.5). Only an answer that comes later is a return.
+pub const RETURN_PAUSE_MILLIS: u64 = 500;
+
+/// How nodes are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MonitorSettings {
+    /// Between the beginnings of two pings, in milliseconds; 0 switches pings off, and with them
+    /// all orders, as in flarei.
+    pub interval_millis: u64,
+    /// How long the answer to a ping may take, in milliseconds; the links keep to it.
+    pub read_timeout_millis: u64,
+    /// Failures in a row before a node is held dead; 0 counts as 1.
+    pub threshold: u32,
+    /// How long after the start of the index a node that was not heard from since is not held
+    /// dead, in milliseconds: nodes and index may be started together. 0 in manual mode.
+    pub startup_grace_millis: u64,
+    /// Is a node down when another process answers under its name (R13)? Not in manual mode.
+    pub restart_is_death: bool,
+}
+
+/// What a link saw of its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// It answered a ping with `OK`.
+    PingAnswered {
+        /// The process at the other end, once its `stats` were read on this connection.
+        incarnation: Option<Incarnation>,
+    },
+    /// It did not answer in time; the connection is given up, and its end is no evidence again.
+    PingMissed,
+    /// It answered a ping with an error, such as `SERVER_ERROR storage error`.
+    PingFailed,
+    /// The connection was refused.
+    ConnectRefused,
+    /// The connection could not be opened for another reason: no route, no such name, no answer.
+    ConnectFailed,
+    /// The connection ended, after it had been open.
+    ConnectionEnded,
+}
+
+/// Who is suspected of what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Suspicion {
+    settings: MonitorSettings,
+    began: Timestamp,
+    version: u64,
+    nodes: BTreeMap<NodeKey, Watched>,
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Watched {
+    /// Since when the published map shows it down.
+    down_since: Option<Timestamp>,
+    /// The process that the published map knows.
+    mapped: Option<Incarnation>,
+    /// The process that last answered.
+    answered: Option<Incarnation>,
+    /// Has it answered since the index started?
+    heard: bool,
+    /// Failures in a row.
+    failures: u32,
+    pacing: Pacing,
+}
+
+impl Suspicion {
+    /// Knows no node yet; the startup grace begins now.
+    pub fn new(settings: MonitorSettings, now: Timestamp) -> Self {
+        Self { settings, began: now, version: 0, nodes: BTreeMap::new() }
+    }
+
+    /// Other settings from now on; counts go on.
+    pub fn change_settings(&mut self, settings: MonitorSettings) {
+        self.settings = settings;
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &MonitorSettings {
+        &self.settings
+    }
+
+    /// Takes over which nodes there are and which of them are down.
+    pub fn published(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        self.version = snapshot.version();
+        self.nodes.retain(|node, _| snapshot.node(node).is_some());
+        for (node, stored) in &snapshot.stored().nodes {
+            let watched = self.nodes.entry(node.clone()).or_insert_with(|| Watched::new(now));
+            watched.mapped = stored.incarnation;
+            match stored.entry.state {
+                State::Down => watched.down_since = watched.down_since.or(Some(now)),
+                _ if watched.down_since.is_some() => {
+                    // It was given back: what was counted against it is over.
+                    watched.down_since = None;
+                    watched.failures = 0;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes one piece of evidence in; what is to be ordered of the topology because of it.
+    ///
+    /// Evidence about a node that is not in the published map is late and means nothing.
+    #[must_use = "an order that is not sent is only given again with the next evidence"]
+    pub fn take(&mut self, node: &NodeKey, evidence: Evidence, now: Timestamp) -> Option<Input> {
+        let in_grace = now.millis_since(self.began) < self.settings.startup_grace_millis;
+        let watched = self.nodes.get_mut(node)?;
+        let failure = watched.note(evidence);
+        watched.pacing.after(evidence, watched.down_since.is_some(), &self.settings, now);
+        if self.settings.interval_millis == 0 {
+            return None;
+        }
+        let seen = Seen { version: self.version, incarnation: watched.answered };
+        let node = node.clone();
+        match (failure, watched.down_since) {
+            (None, Some(since)) => watched
+                .is_back(evidence, now.millis_since(since) >= RETURN_PAUSE_MILLIS)
+                .then_some(Input::Return { node, seen }),
+            (None, None) => (self.settings.restart_is_death && watched.is_restarted(evidence))
+                .then_some(Input::MarkDown { node, seen, reason: DownReason::Restarted }),
+            (Some(_), Some(_)) => None,
+            (Some(reason), None) => {
+                let dead = watched.failures >= self.settings.threshold.max(1);
+                let excused = in_grace && !watched.heard;
+                (dead && !excused).then_some(Input::MarkDown { node, seen, reason })
+            }
+        }
+    }
+
+    /// When the node is to be tried next: opened where there is no connection, and pinged (not
+    /// pinged when [`MonitorSettings::interval_millis`] is 0). `None` for a node that is not in
+    /// the published map.
+    pub fn next_attempt(&self, node: &NodeKey) -> Option<Timestamp> {
+        self.nodes.get(node).map(|watched| watched.pacing.next_attempt())
+    }
+
+    /// Failures in a row of a node, for people: 0 for one that is well, or not known.
+    pub fn failures(&self, node: &NodeKey) -> u32 {
+        self.nodes.get(node).map_or(0, |watched| watched.failures)
+    }
+}
+
+impl Watched {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            down_since: None,
+            mapped: None,
+            answered: None,
+            heard: false,
+            failures: 0,
+            pacing: Pacing::new(now),
+        }
+    }
+
+    /// Counts the evidence; what it is evidence for, if it speaks against the node.
+    fn note(&mut self, evidence: Evidence) -> Option<DownReason> {
+        let failure = match evidence {
+            Evidence::PingAnswered { incarnation } => {
+                self.heard = true;
+                self.failures = 0;
+                self.answered = incarnation.or(self.answered);
+                return None;
+            }
+            // The end of a connection that worked shows nothing: the next attempt will.
+            Evidence::ConnectionEnded if self.pacing.answered() => return None,
+            // A node with too many connections accepts and closes, and so does a forwarder whose
+            // node is gone: slow evidence, at the interval.
+            Evidence::PingMissed | Evidence::ConnectFailed | Evidence::ConnectionEnded => {
+                DownReason::Silent
+            }
+            Evidence::PingFailed => {
+                self.heard = true;
+                DownReason::Sick
+            }
+            Evidence::ConnectRefused => DownReason::Refused,
+        };
+        self.failures = self.failures.saturating_add(1);
+        Some(failure)
+    }
+
+    /// Is a node that is down alive again? Its process must be known, since the topology decides
+    /// by what it holds.
+    fn is_back(&self, evidence: Evidence, long_enough: bool) -> bool {
+        long_enough && matches!(evidence, Evidence::PingAnswered { incarnation: Some(_) })
+    }
+
+    /// Does another process answer than the one that the map knows? The map takes the new one
+    /// over when it has seen to the restart, and the orders end.
+    fn is_restarted(&self, evidence: Evidence) -> bool {
+        match (evidence, self.mapped) {
+            (Evidence::PingAnswered { incarnation: Some(answered) }, Some(mapped)) => {
+                !mapped.is_same(&answered)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "suspicion_tests.rs"]
+mod tests;
