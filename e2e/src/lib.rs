@@ -1,4 +1,6 @@
 //! The stand-in flared node, the suites and the load tools.
 
+pub mod cli;
+pub mod node;
 pub mod suite;
 pub mod transcript;

@@ -3,9 +3,13 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use flare_e2e::cli::node::{NodeArgs, run as run_node};
 use flare_e2e::suite::SuiteArgs;
 
-/// Test tools for an index of GREE Flare: suites and what they need.
+/// Status of a node that does not start, as flared's.
+const REFUSED: u8 = 255;
+
+/// Test tools for an index of GREE Flare: suites, stand-in nodes and what they need.
 #[derive(Debug, Parser)]
 #[command(name = "flare-e2e", version)]
 struct Args {
@@ -16,14 +20,37 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Suite(SuiteArgs),
+    /// Run a stand-in flared node until SIGTERM
+    Node(Box<NodeArgs>),
+}
+
+fn main() -> ExitCode {
+    match Args::try_parse() {
+        Ok(args) => run(args.command),
+        Err(error) => {
+            // nothing is left to do if the text cannot be printed either
+            let _ = error.print();
+            let node = std::env::args().nth(1).is_some_and(|name| name == "node");
+            match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                _ if node => ExitCode::from(REFUSED),
+                _ => ExitCode::from(2),
+            }
+        }
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Suite(args) => run_suite(args),
+        // it brings its own runtime: a node's process is single-threaded but for the node
+        Command::Node(args) => run_node(*args),
+    }
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
-        Command::Suite(args) => args.run().await,
-    };
-    match outcome {
+async fn run_suite(args: SuiteArgs) -> ExitCode {
+    match args.run().await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

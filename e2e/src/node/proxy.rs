@@ -1,0 +1,342 @@
+//! Outgoing requests to other nodes (flare-protocol.md 5.4): per thread type a few connections,
+//! each with a queue; a key always takes the same one, so that its requests stay in order.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::spawn_local;
+
+use super::clock::unix_seconds;
+use super::cluster::Target;
+use super::core::Node;
+use super::hash::KeyHash;
+use super::threads::{Backlog, Running, Thread};
+use super::wire::{CONNECT_ATTEMPTS, Outgoing};
+use super::words::{Words, plain_u64};
+
+/// Attempts per request; each that fails opens the connection anew.
+const TRIES: u32 = 4;
+
+/// What a peer answers to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expect {
+    /// Nothing: `noreply`.
+    Nothing,
+    /// One line.
+    Line,
+    /// `VALUE` blocks or `KEY` lines up to `END`, which is left off.
+    List,
+    /// One `VALUE` block without `END`, or a line (`gat`).
+    Value,
+}
+
+/// A request on its way.
+pub(crate) struct Item {
+    pub(crate) op: &'static str,
+    pub(crate) bytes: Bytes,
+    pub(crate) expect: Expect,
+    /// Gets the answer, or is dropped if there is none.
+    pub(crate) done: Option<oneshot::Sender<Vec<u8>>>,
+    queued: u64,
+}
+
+impl Item {
+    pub(crate) fn new(op: &'static str, bytes: Vec<u8>, expect: Expect) -> Self {
+        Self { op, bytes: Bytes::from(bytes), expect, done: None, queued: unix_seconds() }
+    }
+
+    /// The same with a place to wait for its answer; the wait fails if the request does.
+    pub(crate) fn answered(mut self) -> (Self, oneshot::Receiver<Vec<u8>>) {
+        let (done, answer) = oneshot::channel();
+        self.done = Some(done);
+        (self, answer)
+    }
+}
+
+/// The queue of one connection.
+#[derive(Default)]
+pub(crate) struct Queue {
+    items: RefCell<VecDeque<Item>>,
+    news: Notify,
+    closed: Cell<bool>,
+}
+
+impl Backlog for Queue {
+    fn length(&self) -> usize {
+        self.items.borrow().len()
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.items.borrow().front().map(|item| item.queued)
+    }
+}
+
+impl Queue {
+    /// False if nobody works on this queue any more.
+    pub(crate) fn push(&self, item: Item) -> bool {
+        if self.closed.get() {
+            return false;
+        }
+        self.items.borrow_mut().push_back(item);
+        self.news.notify_one();
+        true
+    }
+
+    async fn next(&self) -> Item {
+        loop {
+            if let Some(item) = self.items.borrow_mut().pop_front() {
+                return item;
+            }
+            self.news.notified().await;
+        }
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        self.items.borrow_mut().clear();
+    }
+}
+
+/// Where the connections of a queue go.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) host: String,
+    pub(crate) port: i32,
+    /// Key of the node; none outside this cluster.
+    pub(crate) node: Option<String>,
+}
+
+/// The connections of a node, by thread type: whoever had the type first keeps it, without a look
+/// at the host (1.5).
+#[derive(Default)]
+pub(crate) struct Links {
+    of: RefCell<HashMap<i32, Vec<Rc<Queue>>>>,
+    /// Replicated writes since the last that asked for an answer (`noreply-window-limit`).
+    unanswered: Cell<u64>,
+}
+
+/// Which of `count` connections carries a key.
+pub(crate) fn lane(key: &[u8], count: usize) -> usize {
+    KeyHash::Murmur.of(key) as usize % count.max(1)
+}
+
+impl Links {
+    /// Puts a request into the queue of a node's connection; false if it cannot be queued.
+    pub(crate) fn send(node: &Rc<Node>, target: &Target, key: &[u8], item: Item) -> bool {
+        let (limit, concurrency) = {
+            let settings = node.settings.borrow();
+            (settings.number("max-total-thread-queue"), settings.proxy_concurrency())
+        };
+        if limit > 0 && node.threads.queued() as u64 >= limit {
+            return false;
+        }
+        let mut links = node.links.of.borrow_mut();
+        let queues = links.entry(target.thread_type).or_default();
+        queues.retain(|queue| !queue.closed.get());
+        if queues.is_empty() {
+            let destination = Destination {
+                host: target.host.clone(),
+                port: target.port,
+                node: Some(target.key.clone()),
+            };
+            let open = || spawn_link(node, target.thread_type, destination.clone());
+            queues.extend((0..concurrency).map(|_| open()));
+        }
+        queues[lane(key, queues.len())].push(item)
+    }
+
+    /// Whether the next replicated write goes out with `noreply` (5.4).
+    pub(crate) fn takes_no_reply(&self, window: u64) -> bool {
+        if window == 0 {
+            return false;
+        }
+        let silent = self.unanswered.get() < window;
+        self.unanswered.set(if silent { self.unanswered.get() + 1 } else { 0 });
+        silent
+    }
+}
+
+/// Starts a connection with its queue, as a thread of that type.
+pub(crate) fn spawn_link(node: &Rc<Node>, kind: i32, destination: Destination) -> Rc<Queue> {
+    let queue = Rc::new(Queue::default());
+    let peer = format!("{}:{}", destination.host, destination.port);
+    let backlog: Rc<dyn Backlog> = Rc::<Queue>::clone(&queue);
+    let thread = node.threads.add(kind, peer, Some(backlog));
+    let link = Link {
+        node: Rc::clone(node),
+        queue: Rc::clone(&queue),
+        destination,
+        thread,
+        connection: None,
+    };
+    spawn_local(link.run());
+    queue
+}
+
+struct Link {
+    node: Rc<Node>,
+    queue: Rc<Queue>,
+    destination: Destination,
+    thread: Running,
+    connection: Option<Outgoing>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Link {
+    /// Until it is killed, or cannot connect at its start.
+    async fn run(mut self) {
+        let thread = Rc::<Thread>::clone(&self.thread);
+        let work = async {
+            thread.does("connect", "");
+            if !self.open().await {
+                return;
+            }
+            loop {
+                thread.waits();
+                let item = self.queue.next().await;
+                self.node.faults.while_silent().await;
+                thread.does("execute", item.op);
+                let answer = self.deliver(&item).await;
+                if let (Some(done), Some(answer)) = (item.done, answer) {
+                    // whoever asked may have gone
+                    let _ = done.send(answer);
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = thread.stop.cancelled() => {}
+        }
+    }
+
+    async fn open(&mut self) -> bool {
+        self.connection = None;
+        let limit = self.node.read_timeout();
+        let Destination { host, port, .. } = &self.destination;
+        match Outgoing::open(host, *port, CONNECT_ATTEMPTS, limit).await {
+            Ok(connection) => self.connection = Some(connection),
+            Err(error) => tracing::warn!(node = self.node.key, host, port, %error, "no connection"),
+        }
+        self.connection.is_some()
+    }
+
+    /// None if the destination may not be sent anything, or all tries failed.
+    async fn deliver(&mut self, item: &Item) -> Option<Vec<u8>> {
+        if let Some(key) = &self.destination.node
+            && !self.node.cluster.borrow().is_served(key)
+        {
+            return None;
+        }
+        for _ in 0..TRIES {
+            match self.attempt(item).await {
+                Ok(answer) => return Some(answer),
+                Err(error) => {
+                    let to = &self.destination.host;
+                    tracing::warn!(node = self.node.key, to, op = item.op, %error, "try failed");
+                }
+            }
+            self.open().await;
+        }
+        None
+    }
+
+    async fn attempt(&mut self, item: &Item) -> io::Result<Vec<u8>> {
+        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        connection.send(&item.bytes).await?;
+        match item.expect {
+            Expect::Nothing => Ok(Vec::new()),
+            Expect::Line => line(connection).await,
+            Expect::List => list(connection).await,
+            Expect::Value => value(connection).await,
+        }
+    }
+}
+
+/// First words that count as an answer (flare-protocol.md 2).
+fn is_answer(line: &[u8]) -> bool {
+    let first = Words::new(line).word(usize::MAX);
+    let known: [&[u8]; 12] = [
+        b"OK",
+        b"END",
+        b"STORED",
+        b"NOT_STORED",
+        b"EXISTS",
+        b"NOT_FOUND",
+        b"DELETED",
+        b"FOUND",
+        b"TOUCHED",
+        b"ERROR",
+        b"CLIENT_ERROR",
+        b"SERVER_ERROR",
+    ];
+    known.contains(&first) || plain_u64(first).is_some()
+}
+
+fn unexpected(line: &[u8]) -> io::Error {
+    io::Error::other(format!("unexpected answer: {}", String::from_utf8_lossy(line)))
+}
+
+async fn line(connection: &mut Outgoing) -> io::Result<Vec<u8>> {
+    let mut line = connection.line().await?;
+    if !is_answer(&line) {
+        return Err(unexpected(&line));
+    }
+    line.extend_from_slice(b"\r\n");
+    Ok(line)
+}
+
+/// A `VALUE` block after its first line.
+async fn block(connection: &mut Outgoing, line: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let mut words = Words::new(line);
+    for _ in 0..3 {
+        words.word(usize::MAX);
+    }
+    let size = plain_u64(words.digits()).and_then(|size| usize::try_from(size).ok());
+    let data = connection.block(size.ok_or_else(|| unexpected(line))?).await?;
+    out.extend_from_slice(line);
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&data);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+async fn list(connection: &mut Outgoing) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    loop {
+        let line = connection.line().await?;
+        if line.starts_with(b"VALUE ") {
+            block(connection, &line, &mut out).await?;
+        } else if line.starts_with(b"KEY ") {
+            out.extend_from_slice(&line);
+            out.extend_from_slice(b"\r\n");
+        } else if is_answer(&line) {
+            // END, or an error, which reads as a miss
+            return Ok(out);
+        } else {
+            return Err(unexpected(&line));
+        }
+    }
+}
+
+async fn value(connection: &mut Outgoing) -> io::Result<Vec<u8>> {
+    let first = connection.line().await?;
+    if !first.starts_with(b"VALUE ") {
+        return if is_answer(&first) {
+            Ok([&first[..], b"\r\n"].concat())
+        } else {
+            Err(unexpected(&first))
+        };
+    }
+    let mut out = Vec::new();
+    block(connection, &first, &mut out).await?;
+    Ok(out)
+}
