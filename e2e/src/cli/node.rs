@@ -1,7 +1,7 @@
 //! `flare-e2e node`: a stand-in node as a process, started with the arguments of `flared`.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,8 +37,8 @@ pub struct NodeArgs {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Ipv4Addr>,
     /// Loopback port that takes faults and restarts, one command a line; `help` lists them
-    #[arg(long, value_name = "PORT")]
-    control: Option<u16>,
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = control_address)]
+    control: Option<SocketAddrV4>,
     #[command(flatten)]
     given: SettingArgs,
 }
@@ -128,6 +128,17 @@ pub fn run(args: NodeArgs) -> ExitCode {
     }
 }
 
+/// A port of 127.0.0.1, or any loopback address and port: whoever reaches it may break the node.
+fn control_address(text: &str) -> Result<SocketAddrV4, String> {
+    let port = text.parse().map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let address = port.or_else(|_| text.parse::<SocketAddrV4>());
+    match address {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err("not a loopback address".to_owned()),
+        Err(_) => Err("neither a port nor an address and port".to_owned()),
+    }
+}
+
 /// The signals that flared knows.
 struct Signals {
     terminate: Signal,
@@ -147,12 +158,12 @@ impl Signals {
 
 type Orders = mpsc::Receiver<(Control, oneshot::Sender<Result<(), String>>)>;
 
-async fn serve(config: NodeConfig, control: Option<u16>) -> Result<Exit, StartError> {
+async fn serve(config: NodeConfig, control: Option<SocketAddrV4>) -> Result<Exit, StartError> {
     let failed = |error: io::Error| StartError::Ended(error.to_string());
     let mut signals = Signals::new().map_err(failed)?;
     let (orders, mut inbox) = mpsc::channel(1);
-    if let Some(port) = control {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+    if let Some(address) = control {
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
         tokio::spawn(listen_for_orders(listener, orders));
     }
     let (mut node, ready) = StandInNode::spawn(config)?;
