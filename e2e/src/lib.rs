@@ -2,5 +2,6 @@
 
 pub mod cli;
 pub mod node;
+pub mod replay_index;
 pub mod suite;
 pub mod transcript;

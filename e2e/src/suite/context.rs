@@ -24,14 +24,20 @@ pub struct Env {
 /// What one test owns.
 #[derive(Debug, Clone)]
 pub struct Context {
+    name: &'static str,
     env: Arc<Env>,
     scratch: PathBuf,
 }
 
 impl Context {
     /// A test's context; the scratch folder must exist.
-    pub fn new(env: Arc<Env>, scratch: PathBuf) -> Self {
-        Self { env, scratch }
+    pub fn new(name: &'static str, env: Arc<Env>, scratch: PathBuf) -> Self {
+        Self { name, env, scratch }
+    }
+
+    /// The test's name.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The programs and ports.

@@ -80,6 +80,8 @@ pub enum Assign {
     Auto(Manifest),
     /// Whoever sends commands, as with flarei: pings every second, down after three misses.
     Manual,
+    /// As [`Assign::Manual`], with all settings from a file that an argument names.
+    Conf,
 }
 
 /// An index on a fixed address with a data folder of its own.
@@ -92,16 +94,26 @@ pub struct Index {
     data: PathBuf,
     process: Option<Process>,
     extra: Vec<String>,
+    hosts: Option<PathBuf>,
 }
 
 impl Index {
     /// Describes an index without starting it. Logs go to `folder`.
     pub fn new(program: IndexProgram, assign: Assign, port: u16, folder: &Path) -> Result<Self> {
+        Self::at(program, assign, SocketAddr::from((Ipv4Addr::LOCALHOST, port)), folder)
+    }
+
+    /// As [`Index::new`], at another address than 127.0.0.1.
+    pub fn at(
+        program: IndexProgram,
+        assign: Assign,
+        addr: SocketAddr,
+        folder: &Path,
+    ) -> Result<Self> {
         let data = folder.join("index-data");
         fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (folder, extra) = (folder.to_owned(), Vec::new());
-        let index = Self { program, assign, addr, folder, data, process: None, extra };
+        let (folder, extra, hosts) = (folder.to_owned(), Vec::new(), None);
+        let index = Self { program, assign, addr, folder, data, process: None, extra, hosts };
         index.write_manifest()?;
         Ok(index)
     }
@@ -117,6 +129,13 @@ impl Index {
     #[must_use]
     pub fn with_args(mut self, args: &[&str]) -> Self {
         self.extra.extend(args.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Shows it this file in place of /etc/hosts; needs root.
+    #[must_use]
+    pub fn with_hosts(mut self, file: PathBuf) -> Self {
+        self.hosts = Some(file);
         self
     }
 
@@ -167,7 +186,7 @@ impl Index {
                     Assign::Auto(_) => {
                         program.flag("--cluster", &self.folder.join("cluster.yaml").display())
                     }
-                    Assign::Manual => program.flag("--assign", "manual"),
+                    Assign::Manual | Assign::Conf => program.flag("--assign", "manual"),
                 };
                 program
             }
@@ -185,7 +204,11 @@ impl Index {
                 .flag("--monitor-read-timeout", &1000)
                 .flag("--max-connection", &256);
         }
-        self.extra.iter().fold(program, Program::arg)
+        let program = self.extra.iter().fold(program, Program::arg);
+        match &self.hosts {
+            Some(hosts) => program.with_hosts(hosts),
+            None => program,
+        }
     }
 
     /// Starts it, or starts it again, and waits until it accepts connections.

@@ -30,14 +30,22 @@ impl Ports {
 
     /// The next port on which nobody listens at any address.
     pub fn take(&self) -> Result<u16> {
+        self.take_block(1)
+    }
+
+    /// The first of the next `size` ports in a row on which nobody listens at any address.
+    pub fn take_block(&self, size: u16) -> Result<u16> {
         for _ in 0..COUNT {
-            let step = self.next.fetch_add(1, Ordering::Relaxed) % u32::from(COUNT);
-            let port = FIRST + u16::try_from(step).expect("it is below COUNT, a u16");
-            if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-                return Ok(port);
+            let start = self.next.fetch_add(u32::from(size), Ordering::Relaxed) % u32::from(COUNT);
+            let start = FIRST + u16::try_from(start).expect("it is below COUNT, a u16");
+            // the block that would run over the end is left out
+            let inside = start <= FIRST + (COUNT - size);
+            let free = |port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+            if inside && (start..start + size).all(free) {
+                return Ok(start);
             }
         }
-        bail!("no port between {FIRST} and {} is free", FIRST + COUNT)
+        bail!("no {size} ports between {FIRST} and {} are free", FIRST + COUNT)
     }
 }
 
@@ -63,5 +71,14 @@ mod tests {
             assert!(held.is_err() || port != first + 1);
             seen.push(port);
         }
+    }
+
+    #[test]
+    fn a_block_is_not_given_out_again_port_by_port() {
+        let ports = Ports::new();
+        let block = ports.take_block(100).unwrap();
+        assert!(block >= FIRST && block + 100 <= FIRST + COUNT);
+        let next = ports.take().unwrap();
+        assert!(!(block..block + 100).contains(&next));
     }
 }

@@ -39,6 +39,14 @@ impl Program {
         self
     }
 
+    /// The same program with `hosts` in place of /etc/hosts, in a mount namespace of its own.
+    #[must_use]
+    pub fn with_hosts(self, hosts: &Path) -> Self {
+        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        let shell = Self::new("unshare").arg("--mount").arg("sh").arg("-c").arg(script).arg(hosts);
+        self.args.iter().fold(shell.arg(&self.path), Self::arg)
+    }
+
     /// Adds `--name value`.
     #[must_use]
     pub fn flag(self, name: &str, value: &(impl ToString + ?Sized)) -> Self {

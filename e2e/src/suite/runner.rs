@@ -87,12 +87,14 @@ fn folder_name(name: &str) -> String {
 }
 
 async fn one(case: Case, env: Arc<Env>, folder: &PathBuf) -> Verdict {
-    if let Err(error) = fs::create_dir_all(folder) {
-        return Verdict::Failed(format!("cannot make {}: {error}", folder.display()));
+    // what an earlier run left there must not be found by an index
+    let cleared = if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) };
+    if let Err(error) = cleared.and_then(|()| fs::create_dir_all(folder)) {
+        return Verdict::Failed(format!("cannot make {} anew: {error}", folder.display()));
     }
     // on a task of its own, so that a panic comes back as a value and whatever the test owned,
     // processes above all, is dropped
-    let mut task = tokio::spawn((case.run)(Context::new(env, folder.clone())));
+    let mut task = tokio::spawn((case.run)(Context::new(case.name, env, folder.clone())));
     let outcome = match timeout(case.deadline, &mut task).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(broken)) => Err(broken).context("the test panicked"),

@@ -11,7 +11,9 @@ const USUAL: Duration = Duration::from_secs(120);
 
 /// All tests.
 pub fn all() -> Vec<Case> {
-    [manual::CASES].concat()
+    let mut cases = crate::replay_index::cases();
+    cases.extend_from_slice(manual::CASES);
+    cases
 }
 
 /// Builds a [`Case`] from a name and an `async fn(Context) -> Result<()>`.
