@@ -1,6 +1,7 @@
 //! What to do next, as pure functions of what there is: nothing here changes anything.
 
 pub mod assignment;
+pub mod breaker;
 pub mod emptying;
 pub mod evidence;
 pub mod pacing;
