@@ -226,6 +226,11 @@ fn numbers_grow(before: &StoredTopology, after: &StoredTopology, found: &mut Vec
 fn one_role_change(before: &StoredTopology, after: &StoredTopology, found: &mut Vec<Violation>) {
     for (key, node) in &after.nodes {
         let new = &node.entry;
+        // A swap changes a living master's role, and its relay comes and goes: its own steps see
+        // to what nodes are told (flare-protocol.md 12).
+        if swapped(before, after, key) {
+            continue;
+        }
         match before.nodes.get(key).map(|old| &old.entry) {
             None if new.role != Role::Proxy => {
                 push(found, Rule::OneRoleChange, format!("{key} begins as {new}"));
@@ -236,6 +241,18 @@ fn one_role_change(before: &StoredTopology, after: &StoredTopology, found: &mut 
             _ => {}
         }
     }
+}
+
+/// Does a handover under way account for what changes about this node?
+fn swapped(before: &StoredTopology, after: &StoredTopology, key: &NodeKey) -> bool {
+    [before, after].into_iter().filter_map(|stored| stored.handover.as_ref()).any(|handover| {
+        let partition_kept = [before, after].into_iter().all(|stored| {
+            let entry = stored.nodes.get(key).map(|node| node.entry);
+            entry.is_none_or(|entry| entry.partition == handover.partition)
+        });
+        let named = [Some(&handover.from), Some(&handover.to), handover.relay.as_ref()];
+        partition_kept && named.contains(&Some(key))
+    })
 }
 
 /// Is it one step in the eyes of the node (flare-protocol.md 6.2)?

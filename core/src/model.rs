@@ -95,6 +95,19 @@ impl fmt::Debug for NodeKey {
     }
 }
 
+impl std::str::FromStr for NodeKey {
+    type Err = NotANodeKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text).ok_or_else(|| NotANodeKey(text.to_owned()))
+    }
+}
+
+/// A text that was to be a node key is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a node: it must be name:port")]
+pub struct NotANodeKey(String);
+
 impl Serialize for NodeKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
@@ -104,8 +117,7 @@ impl Serialize for NodeKey {
 impl<'de> Deserialize<'de> for NodeKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not name:port")))
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

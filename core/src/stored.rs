@@ -27,8 +27,41 @@ pub struct StoredTopology {
     pub next_intent: u64,
     /// How keys are placed (R14).
     pub hash: HashSettings,
+    /// The master that is being swapped with its slave, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<StoredHandover>,
     /// The nodes.
     pub nodes: BTreeMap<NodeKey, StoredNode>,
+}
+
+/// A planned swap of a living master with an active slave: each step is a stored map, so that an
+/// index that dies in the middle goes on or takes it back (flare-protocol.md 12).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredHandover {
+    /// The partition whose master changes.
+    pub partition: i32,
+    /// The old master.
+    pub from: NodeKey,
+    /// The new master.
+    pub to: NodeKey,
+    /// The relay that holds writes meanwhile (park); without it they are refused (pause).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<NodeKey>,
+    /// How far it is.
+    pub step: HandoverStep,
+}
+
+/// The steps of a handover, each with a map of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HandoverStep {
+    /// All but the old master hold a map in which it is no master: its writes run dry.
+    Holding,
+    /// The old master is told; what it still owes the new one arrives.
+    Switching,
+    /// The new master serves; the relay hands over what it held.
+    Releasing,
 }
 
 fn first_intent() -> u64 {
@@ -94,6 +127,7 @@ impl StoredTopology {
             next_thread_type: FIRST_THREAD_TYPE,
             next_intent: first_intent(),
             hash,
+            handover: None,
             nodes: BTreeMap::new(),
         }
     }

@@ -15,15 +15,26 @@ pub fn successor(
     partition: i32,
     dead: &NodeKey,
 ) -> Option<NodeKey> {
-    let eligible = stored.nodes.iter().filter(|(key, node)| {
-        let known = facts.get(*key);
-        node.entry.is_slave_of(partition)
-            && node.entry.state == State::Active
-            && known.is_some_and(|facts| facts.linked && is_same_process(node.incarnation, facts))
-    });
+    let eligible =
+        stored.nodes.iter().filter(|(key, _)| is_eligible(stored, facts, partition, key));
     eligible
         .min_by_key(|(key, node)| (key.name() == dead.name(), -i64::from(node.entry.balance)))
         .map(|(key, _)| key.clone())
+}
+
+/// May this node take over the partition without a loss?
+pub fn is_eligible(
+    stored: &StoredTopology,
+    facts: &BTreeMap<NodeKey, Facts>,
+    partition: i32,
+    key: &NodeKey,
+) -> bool {
+    let Some(node) = stored.nodes.get(key) else { return false };
+    node.entry.is_slave_of(partition)
+        && node.entry.state == State::Active
+        && facts
+            .get(key)
+            .is_some_and(|facts| facts.linked && is_same_process(node.incarnation, facts))
 }
 
 fn is_same_process(stored: Option<crate::model::Incarnation>, facts: &Facts) -> bool {

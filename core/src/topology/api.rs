@@ -156,6 +156,34 @@ pub enum Input {
         /// What the store said.
         failure: StoreFailure,
     },
+    /// A partition's master is to be swapped with an active slave, without copying.
+    Switchover {
+        /// Who waits for the answer; it comes when the swap is over.
+        request: RequestId,
+        /// The partition.
+        partition: i32,
+        /// The new master; `None` lets the index choose.
+        to: Option<NodeKey>,
+        /// How writes are kept from crossing.
+        way: HandoverWay,
+        /// Who asks.
+        origin: Origin,
+    },
+    /// The relay of [`Effect::OpenRelay`] listens, or could not be opened.
+    RelayOpened {
+        /// Its name and port as nodes reach it; `None` when it could not be opened.
+        relay: Option<NodeKey>,
+    },
+    /// The relay ended by itself; what it held was not acknowledged.
+    RelayEnded,
+    /// The node has nothing queued or executing towards the thread type of
+    /// [`Effect::WatchQueue`].
+    QueueDrained {
+        /// The node.
+        node: NodeKey,
+        /// The thread type that was watched.
+        towards: u32,
+    },
     /// The wanted shape changed (automatic mode).
     WantedChanged {
         /// The new shape; one that would shrink is refused.
@@ -163,6 +191,15 @@ pub enum Input {
     },
     /// The moment of [`Effect::WakeAt`] has come; harmless at any other time.
     WakeDue,
+}
+
+/// How a planned swap keeps writes from crossing (flare-protocol.md 12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HandoverWay {
+    /// A relay beside the index holds them for some milliseconds.
+    Park,
+    /// Nodes refuse them for some milliseconds.
+    Pause,
 }
 
 /// What the sender of an order had seen when it decided (design.md 3: orders carry what they saw).
@@ -265,6 +302,25 @@ pub enum Effect {
         /// The process that may be emptied; another one is not (R13).
         incarnation: Incarnation,
     },
+    /// Open the relay that holds the writes of a handover; comes back as [`Input::RelayOpened`].
+    OpenRelay,
+    /// Pass what the relay holds, and what comes yet, on to this node.
+    ReleaseRelay {
+        /// The node that serves the writes.
+        to: NodeKey,
+    },
+    /// End the relay and its connections.
+    CloseRelay,
+    /// Watch a node's `stats threads` until nothing is queued or executing towards this thread
+    /// type, three readings in a row; comes back as [`Input::QueueDrained`].
+    WatchQueue {
+        /// The node.
+        node: NodeKey,
+        /// The thread type of the node that it sends to.
+        towards: u32,
+        /// Give up at this moment, without a word.
+        until: Timestamp,
+    },
     /// Call back with [`Input::WakeDue`] at this moment; an earlier wish replaces a later one.
     WakeAt(Timestamp),
     /// For the log, the events and the metrics.
@@ -336,6 +392,13 @@ pub enum Event {
     StoreFailed {
         /// What it said.
         failure: StoreFailure,
+    },
+    /// A planned swap of a master began, went on, or ended.
+    Handover {
+        /// The partition.
+        partition: i32,
+        /// What happened, for a person.
+        what: String,
     },
     /// In manual mode: done as flarei does it, though it is not safe (R2, R8).
     Warned {
@@ -433,6 +496,12 @@ pub enum Refusal {
     Partition,
     /// The balance is negative, or nobody of the partition would be read from.
     Balance,
+    /// No slave of the partition can take over without loss, or its master does not serve.
+    NoSuccessor,
+    /// Another change of roles is under way; it has to end first.
+    Busy,
+    /// A planned swap could not be completed in time, and was taken back.
+    TakenBack(&'static str),
     /// The node is the last one that may hold its partition's data (R6).
     LastCopy,
     /// Not from that sender, in automatic mode (R15).

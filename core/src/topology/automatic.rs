@@ -62,6 +62,9 @@ impl Topology {
         role: Role,
         origin: Origin,
     ) -> Result<(), Refusal> {
+        if self.is_handed_over(node) {
+            return Err(Refusal::Busy);
+        }
         if self.is_manual() {
             return Ok(());
         }
@@ -81,6 +84,9 @@ impl Topology {
         state: State,
         origin: Origin,
     ) -> Result<(), Refusal> {
+        if self.is_handed_over(node) {
+            return Err(Refusal::Busy);
+        }
         if self.is_manual() {
             return Ok(());
         }
@@ -125,7 +131,7 @@ impl Topology {
             None | Some(State::Down) => self.add(request, &node),
             Some(_) if self.is_manual() => Err(Refusal::AlreadyRegistered),
             Some(_) if !self.facts.get(&node).is_some_and(|facts| facts.linked) => {
-                self.restarted(request, &node)
+                self.restarted(request, &node, now, step)
             }
             Some(_) => self.hold(request, node, now, step),
         }
@@ -143,8 +149,14 @@ impl Topology {
 
     /// The node was quicker than our detection: failed over first; the failover actor gives it
     /// back once it answers. Upstream refuses here, and flared exits (flare-protocol.md 3.2).
-    fn restarted(&mut self, request: RequestId, node: &NodeKey) -> Result<(), Refusal> {
-        self.take_down(node, DownReason::Restarted)?;
+    fn restarted(
+        &mut self,
+        request: RequestId,
+        node: &NodeKey,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        self.take_down(node, DownReason::Restarted, now, step)?;
         self.facts.entry(node.clone()).or_default().process_ended();
         self.gathered.asked.push((request, true));
         Ok(())
@@ -168,14 +180,20 @@ impl Topology {
     }
 
     /// Evidence about a node for which a `node add` waits.
-    pub(super) fn settle_held(&mut self, node: &NodeKey, old: OldProcess, step: &mut Step) {
+    pub(super) fn settle_held(
+        &mut self,
+        node: &NodeKey,
+        old: OldProcess,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
         let (settled, waiting) =
             std::mem::take(&mut self.held).into_iter().partition(|held| held.node == *node);
         self.held = waiting;
         let settled: Vec<HeldRegistration> = settled;
         for HeldRegistration { request, node, .. } in settled {
             let done = match old {
-                OldProcess::Gone => self.restarted(request, &node),
+                OldProcess::Gone => self.restarted(request, &node, now, step),
                 OldProcess::Alive => Err(Refusal::NameTaken),
             };
             if let Err(refusal) = done {
@@ -256,14 +274,15 @@ impl Topology {
         &mut self,
         request: RequestId,
         node: &NodeKey,
+        now: Timestamp,
         step: &mut Step,
     ) -> Result<(), Refusal> {
         let entry = transitions::entry(&self.proposed, node)?;
-        if entry.state == State::Down {
+        if entry.state == State::Down && !self.is_handed_over(node) {
             step.effects.push(Effect::Reply { request, answer: Answer::Done });
             return Ok(());
         }
-        self.take_down(node, DownReason::Left)?;
+        self.take_down(node, DownReason::Left, now, step)?;
         if !(entry.role == Role::Master && entry.state == State::Active) {
             self.gathered.left_out.push(node.clone());
         }
@@ -284,15 +303,30 @@ impl Topology {
         Ok(())
     }
 
-    pub(super) fn mark_down(&mut self, node: &NodeKey, reason: DownReason) -> Result<(), Refusal> {
+    pub(super) fn mark_down(
+        &mut self,
+        node: &NodeKey,
+        reason: DownReason,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
         if transitions::entry(&self.proposed, node)?.state == State::Down {
             return Ok(());
         }
-        self.take_down(node, reason)
+        self.take_down(node, reason, now, step)
     }
 
     /// Takes a node down; an eligible slave takes over from an active master.
-    pub(super) fn take_down(&mut self, node: &NodeKey, reason: DownReason) -> Result<(), Refusal> {
+    pub(super) fn take_down(
+        &mut self,
+        node: &NodeKey,
+        reason: DownReason,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
+        if let Some(ended) = self.party_died(node, now, step) {
+            return ended;
+        }
         let mut draft = self.proposed.clone();
         let manual = self.is_manual();
         let facts = &self.facts;
@@ -310,6 +344,9 @@ impl Topology {
     pub(super) fn give_back(&mut self, node: &NodeKey, seen: &Seen) -> Result<(), Refusal> {
         if transitions::entry(&self.proposed, node)?.state != State::Down {
             return Ok(());
+        }
+        if self.is_handed_over(node) {
+            return Err(Refusal::Busy);
         }
         self.is_current(node, seen)?;
         let mut draft = self.proposed.clone();

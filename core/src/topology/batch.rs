@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{NodeKey, State, Timestamp};
 use crate::stored::StoredTopology;
+use crate::topology::handover::Audience;
 use crate::topology::{
     Answer, Effect, Event, Input, Refusal, RequestId, Snapshot, Step, StoreFailure, Targets,
     Topology,
@@ -128,7 +129,14 @@ impl Topology {
         left_out.retain(|key| {
             self.snapshot.node(key).is_some_and(|node| node.entry.state == State::Down)
         });
-        let to = Targets::AllBut(left_out);
+        let to = match self.handover_audience() {
+            Some(Audience::AllBut(key)) => {
+                left_out.push(key);
+                Targets::AllBut(left_out)
+            }
+            Some(Audience::Only(key)) => Targets::Only(vec![key]),
+            None => Targets::AllBut(left_out),
+        };
         step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
     }
 
@@ -195,6 +203,7 @@ impl Topology {
                 facts.emptying = None;
             }
         }
+        self.abandon_handover(&refusal, step);
         self.facts.retain(|key, _| self.proposed.nodes.contains_key(key));
         let committed = self.proposed.version;
         for facts in self.facts.values_mut() {

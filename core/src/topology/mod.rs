@@ -9,6 +9,7 @@ pub mod api;
 mod automatic;
 mod batch;
 mod facts;
+mod handover;
 mod observe;
 mod snapshot;
 mod transitions;
@@ -20,6 +21,7 @@ pub use api::*;
 pub use automatic::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
 pub use batch::{FIRST_PUSH_WAIT_MILLIS, STORE_RETRY_MILLIS};
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
+pub use handover::{HOLDING_MILLIS_MAX, RELEASING_MILLIS_MAX, SWITCHING_MILLIS_MAX};
 pub use observe::VERSION_JUMP_MAX;
 pub use snapshot::Snapshot;
 
@@ -65,6 +67,7 @@ pub struct Topology {
     writing: Option<Writing>,
     gathered: Batch,
     first_push: Option<FirstPush>,
+    handover: Option<handover::Running>,
     facts: BTreeMap<NodeKey, Facts>,
     blocked: BTreeSet<Blocked>,
     /// Nodes that show a version too far above ours, and which.
@@ -92,6 +95,7 @@ impl Topology {
             writing: None,
             gathered: Batch::default(),
             first_push: None,
+            handover: None,
             facts,
             blocked: BTreeSet::new(),
             jumps: BTreeMap::new(),
@@ -120,8 +124,10 @@ impl Topology {
         self.take_in(input, now, &mut step)?;
         self.finish_first_push(Some(now), &mut step);
         self.resolve_held(now, &mut step);
+        self.advance_handover(now, &mut step);
         if let Mode::Automatic(wanted) = self.settings.mode
             && !(self.settled && only_tells)
+            && self.handover.is_none()
         {
             self.carry_out_policy(wanted, now, &mut step);
         }
@@ -157,13 +163,18 @@ impl Topology {
             }
             Input::Shutdown { request, node, origin } => {
                 self.may_report(origin)?;
-                self.shutdown(request, &node, step)
+                self.shutdown(request, &node, now, step)
             }
             Input::MarkDown { node, seen, reason } => {
                 self.is_current(&node, &seen)?;
-                self.mark_down(&node, reason)
+                self.mark_down(&node, reason, now, step)
             }
             Input::Return { node, seen } => self.give_back(&node, &seen),
+            Input::Switchover { request, partition, to, way, origin } => {
+                self.switchover(request, partition, to, (way, origin), now, step)
+            }
+            Input::RelayOpened { relay } => self.relay_opened(relay, now, step),
+            Input::RelayEnded => self.relay_ended(step),
             Input::WantedChanged { wanted } => {
                 if let Mode::Automatic(old) = &mut self.settings.mode {
                     *old = wanted;
@@ -313,6 +324,7 @@ impl Topology {
         let retries = self.facts.values().filter_map(|facts| facts.retry_at);
         let next = [
             self.first_push.as_ref().map(|pending| pending.deadline),
+            self.handover.as_ref().map(|running| running.deadline),
             self.held.iter().map(|held| held.deadline).min(),
             self.pause_until,
             retries.filter(|at| automatic && *at > now).min(),

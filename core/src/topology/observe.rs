@@ -34,14 +34,16 @@ impl Topology {
                     facts.emptying = None;
                     facts.quiet = 0;
                 }
-                self.settle_held(&node, OldProcess::Gone, step);
+                self.settle_held(&node, OldProcess::Gone, now, step);
             }
             Input::Acknowledged { node, version } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
                     facts.acked = facts.acked.max(version);
                 }
                 self.first_push_acknowledged(&node, version, step);
+                self.handover_acknowledged(&node, version, step);
             }
+            Input::QueueDrained { node, towards } => self.queue_drained(&node, towards),
             Input::Observed { node, observation } => self.observed(&node, observation, now, step),
             Input::Emptied { node, intent, ok } => self.emptied(&node, intent, ok, now, step),
             // Woken: all that is due is done after every input. The others are not facts.
@@ -68,7 +70,7 @@ impl Topology {
             if replaced
                 && automatic
                 && has_role
-                && let Err(refusal) = self.take_down(node, DownReason::Restarted)
+                && let Err(refusal) = self.take_down(node, DownReason::Restarted, now, step)
             {
                 let order = format!("take {node} down, which was restarted");
                 step.effects.push(Effect::Happened(Event::OrderRefused { order, refusal }));
@@ -83,8 +85,9 @@ impl Topology {
             }
         }
         let old = if same || known.is_none() { OldProcess::Alive } else { OldProcess::Gone };
-        self.settle_held(node, old, step);
+        self.settle_held(node, old, now, step);
         self.first_push_acknowledged(node, version, step);
+        self.handover_acknowledged(node, version, step);
     }
 
     /// Goes above a version that a node shows (R3). Returns what its showing counts for as an

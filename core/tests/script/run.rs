@@ -6,8 +6,8 @@ use std::fmt::Write;
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State, Timestamp};
 use flare_core::stored::{Holding, StoredNode, StoredTopology};
 use flare_core::topology::{
-    Answer, DownReason, Effect, Input, Mode, Observation, Origin, RequestId, Seen, Settings, Step,
-    StoreFailure, Targets, Topology,
+    Answer, DownReason, Effect, HandoverWay, Input, Mode, Observation, Origin, RequestId, Seen,
+    Settings, Step, StoreFailure, Targets, Topology,
 };
 use flare_core::wanted::Wanted;
 
@@ -178,6 +178,19 @@ impl Run {
                     copying: words.has("copying"),
                 },
             },
+            "switchover" => Input::Switchover {
+                request: self.request(),
+                partition: words.word(1).parse().expect("a partition"),
+                to: words.value("to"),
+                way: if words.has("pause") { HandoverWay::Pause } else { HandoverWay::Park },
+                origin: Origin::Admin,
+            },
+            "relay" => Input::RelayOpened { relay: NodeKey::parse(words.word(1)) },
+            "relay-ended" => Input::RelayEnded,
+            "drained" => Input::QueueDrained {
+                node: words.node(1),
+                towards: words.value("towards").expect("a thread type"),
+            },
             "emptied" => Input::Emptied {
                 node: words.node(1),
                 intent: words.value("intent").expect("an intent"),
@@ -278,6 +291,12 @@ fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result {
             let started = incarnation.started;
             writeln!(out, "empty {node} started={started} intent={intent}")
         }
+        Effect::OpenRelay => writeln!(out, "open relay"),
+        Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),
+        Effect::CloseRelay => writeln!(out, "close relay"),
+        Effect::WatchQueue { node, towards, until } => {
+            writeln!(out, "watch queue of {node} towards {towards} until {}", until.0)
+        }
         Effect::WakeAt(at) => writeln!(out, "wake at {}", at.0),
         Effect::Happened(event) => show_event(event, out),
     }
@@ -291,6 +310,9 @@ fn show_event(event: &flare_core::topology::Event, out: &mut String) -> std::fmt
     match event {
         Event::NodeChanged { node, from, to, why, version } => {
             writeln!(out, "{version}: {node}: {} -> {} ({why})", entry(from), entry(to))
+        }
+        Event::Handover { partition, what } => {
+            writeln!(out, "handover of partition {partition}: {what}")
         }
         other => writeln!(out, "{other:?}"),
     }

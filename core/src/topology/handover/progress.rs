@@ -1,0 +1,185 @@
+//! What moves a handover on: acknowledgements, drained queues, deaths, deadlines, a restart.
+
+use std::collections::BTreeSet;
+
+use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::stored::HandoverStep;
+use crate::topology::handover::{Audience, Party, RESUMED_MILLIS_MAX, former_target};
+use crate::topology::{Effect, Event, Refusal, Step, Topology};
+
+impl Topology {
+    /// An acknowledgement: the node is watched until it owes its former target nothing.
+    pub(in crate::topology) fn handover_acknowledged(
+        &mut self,
+        node: &NodeKey,
+        acked: u64,
+        step: &mut Step,
+    ) {
+        let Some(running) = &mut self.handover else { return };
+        if running.version == 0 || acked < running.version || !running.unacknowledged.remove(node) {
+            return;
+        }
+        let plan = &running.plan;
+        if plan.step == HandoverStep::Releasing && *node == plan.to && plan.relay.is_some() {
+            step.effects.push(Effect::ReleaseRelay { to: node.clone() });
+        }
+        match former_target(&self.proposed, plan) {
+            Some(towards) => {
+                let (node, until) = (node.clone(), running.deadline);
+                step.effects.push(Effect::WatchQueue { node, towards, until });
+            }
+            None => {
+                running.undrained.remove(node);
+            }
+        }
+    }
+
+    /// A node has nothing left towards its former target.
+    pub(in crate::topology) fn queue_drained(&mut self, node: &NodeKey, towards: u32) {
+        let Some(running) = &mut self.handover else { return };
+        if former_target(&self.proposed, &running.plan) == Some(towards) {
+            running.undrained.remove(node);
+        }
+    }
+
+    /// The relay ended by itself: while it stood in for the master, the old one takes over again.
+    pub(in crate::topology) fn relay_ended(&mut self, step: &mut Step) -> Result<(), Refusal> {
+        match &self.handover {
+            Some(running) if running.version > 0 && running.plan.step == HandoverStep::Holding => {
+                self.take_back(Party::Lives, "the relay ended", step)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A party of the handover is dead. `None`: none is under way, or it is not one of them.
+    pub(in crate::topology) fn party_died(
+        &mut self,
+        key: &NodeKey,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Option<Result<(), Refusal>> {
+        let plan = self.proposed.handover.clone()?;
+        match plan.step {
+            HandoverStep::Releasing if plan.from == *key || plan.to == *key => {
+                // The swap itself is over: what follows is an ordinary death.
+                if let Err(refusal) = self.complete(step) {
+                    return Some(Err(refusal));
+                }
+                None
+            }
+            _ if plan.from == *key => Some(self.release_writes(Party::Dead, now)),
+            _ if plan.to == *key => Some(self.take_back(Party::Dead, "the new master died", step)),
+            _ => None,
+        }
+    }
+
+    /// Does a handover under way name this node? Then nobody else changes its role.
+    pub(in crate::topology) fn is_handed_over(&self, key: &NodeKey) -> bool {
+        let plan = self.proposed.handover.as_ref();
+        plan.is_some_and(|plan| {
+            [Some(&plan.from), Some(&plan.to), plan.relay.as_ref()].contains(&Some(key))
+        })
+    }
+
+    /// Looks after every input whether the present step is over, done or not.
+    pub(in crate::topology) fn advance_handover(&mut self, now: Timestamp, step: &mut Step) {
+        let outcome = match &mut self.handover {
+            None if self.proposed.handover.is_some() => self.resume_handover(now, step),
+            None => return,
+            Some(running) if running.version == 0 => {
+                if now >= running.deadline {
+                    let refusal = Refusal::TakenBack("the relay could not be opened in time");
+                    self.end_handover(Some(refusal), step);
+                }
+                return;
+            }
+            Some(running) => {
+                let nodes = &self.proposed.nodes;
+                let counts = |key: &NodeKey| {
+                    nodes.get(key).is_some_and(|node| {
+                        node.entry.state != State::Down || node.entry.role == Role::Master
+                    })
+                };
+                running.unacknowledged.retain(counts);
+                running.undrained.retain(counts);
+                self.end_step(now, step)
+            }
+        };
+        if let Err(refusal) = outcome {
+            let order = "the next step of a handover".to_owned();
+            step.effects.push(Effect::Happened(Event::OrderRefused { order, refusal }));
+        }
+    }
+
+    fn end_step(&mut self, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
+        let Some(running) = &self.handover else { return Ok(()) };
+        let late = now >= running.deadline;
+        let stored = self.snapshot.version() >= running.version;
+        let done = stored && running.unacknowledged.is_empty() && running.undrained.is_empty();
+        let linked = |key: &NodeKey| self.facts.get(key).is_some_and(|facts| facts.linked);
+        let (from_lives, to_lives) = (linked(&running.plan.from), linked(&running.plan.to));
+        match running.plan.step {
+            HandoverStep::Holding if done && to_lives => self.switch_master(now),
+            HandoverStep::Holding if late && !from_lives && to_lives => {
+                self.release_writes(Party::Dead, now)
+            }
+            HandoverStep::Holding if late => {
+                self.take_back(Party::Lives, "not all nodes took the map in time", step)
+            }
+            HandoverStep::Switching if (done || late) && to_lives => {
+                self.release_writes(Party::Lives, now)
+            }
+            HandoverStep::Switching if late => {
+                self.take_back(Party::Lives, "the new master does not answer", step)
+            }
+            HandoverStep::Releasing if done || late => self.complete(step),
+            _ => Ok(()),
+        }
+    }
+
+    /// After a restart: held writes are given back to the old master, who was not told; a switch
+    /// that it may know of is completed.
+    fn resume_handover(&mut self, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
+        let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
+        let audience = match plan.step {
+            HandoverStep::Holding => {
+                return self.take_back(Party::Lives, "the index was started again", step);
+            }
+            HandoverStep::Switching => BTreeSet::from([plan.from.clone()]),
+            HandoverStep::Releasing => BTreeSet::new(),
+        };
+        self.await_step(plan, audience, now.plus_millis(RESUMED_MILLIS_MAX));
+        Ok(())
+    }
+
+    /// Who is told of maps meanwhile; `None` is everybody.
+    pub(in crate::topology) fn handover_audience(&self) -> Option<Audience> {
+        let plan = self.snapshot.stored().handover.as_ref()?;
+        match plan.step {
+            HandoverStep::Holding => Some(Audience::AllBut(plan.from.clone())),
+            HandoverStep::Switching => Some(Audience::Only(plan.from.clone())),
+            HandoverStep::Releasing => None,
+        }
+    }
+
+    pub(in crate::topology) fn audience_but(&self, from: &NodeKey) -> BTreeSet<NodeKey> {
+        let mut audience = self.living();
+        audience.remove(from);
+        audience
+    }
+
+    /// The nodes that are told of maps and answer: not the dead, not a relay.
+    pub(in crate::topology) fn living(&self) -> BTreeSet<NodeKey> {
+        let relay = self.proposed.handover.as_ref().and_then(|plan| plan.relay.as_ref());
+        let nodes = self.proposed.nodes.iter();
+        nodes
+            .filter(|(key, node)| {
+                Some(*key) != relay
+                    && self.facts.get(*key).is_some_and(|facts| facts.linked)
+                    && (node.entry.state != State::Down || node.entry.role == Role::Master)
+            })
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+}
