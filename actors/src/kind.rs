@@ -28,6 +28,9 @@ impl Kind for Refusal {
             Self::Invariant(_) => "invariant",
             Self::Store(_) => "store",
             Self::StoodDown => "stood_down",
+            Self::NoSuccessor => "no_successor",
+            Self::Busy => "busy",
+            Self::TakenBack(_) => "taken_back",
         }
     }
 }
@@ -79,6 +82,7 @@ impl Kind for Event {
             Self::InvariantBroken { .. } => "invariant_broken",
             Self::OrderRefused { .. } => "order_refused",
             Self::StoreFailed { .. } => "store_failed",
+            Self::Handover { .. } => "handover",
             Self::Warned { .. } => "warned",
             Self::NodeEmptied { .. } => "node_emptied",
             Self::ReportRecovered { .. } => "report_recovered",
