@@ -5,6 +5,8 @@
 
 mod bench;
 mod ci;
+mod cluster;
+mod image;
 mod install;
 mod run;
 mod tally;
@@ -31,6 +33,10 @@ enum Task {
     /// Measure the index beside its floor, and beside upstream's flarei if told where it is
     #[command(disable_help_flag = true)]
     Bench(bench::Options),
+    /// A real Kubernetes of several nodes on this machine, for tests
+    Cluster(cluster::Args),
+    /// The images of this repository, made without a container engine
+    Image(image::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
         Task::Test(options) => test::main(&options),
         Task::Ci => ci::main(),
         Task::Bench(options) => bench::main(&options),
+        Task::Cluster(args) => cluster::run(args),
+        Task::Image(args) => image::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("cargo xtask: {error:#}");

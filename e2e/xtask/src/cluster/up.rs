@@ -1,0 +1,233 @@
+//! `up`, `down` and `status`: what a person at a terminal has to do with the keeper.
+
+use std::io::Write;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::clean;
+use super::control::{self, Order};
+use super::enter;
+use super::events::{self, What};
+use super::keep::GO_ON;
+use super::lock::Lock;
+use super::needs;
+use super::parts::Built;
+use super::paths::Paths;
+use super::plan::Plan;
+use super::record::{LOOK_AGAIN, Record};
+
+/// Longest time until a cluster is gone. It takes less than a second on an idle machine.
+const END_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The exit code of a program that was interrupted, as shells give it.
+const INTERRUPTED: u8 = 130;
+
+/// What is there under a cluster's name.
+enum Found {
+    /// Nothing, or nothing any more.
+    Nothing,
+    /// A cluster, every node of which was Ready.
+    Running(Plan),
+    /// A cluster that is being started or ended.
+    Changing,
+}
+
+/// Starts a cluster and waits until every node is Ready. With `foreground` it stays, tells of
+/// every part that dies, and ends the cluster when it is interrupted.
+pub(crate) fn up(paths: &Paths, plan: &Plan, foreground: bool) -> Result<ExitCode> {
+    plan.check()?;
+    match look(paths)? {
+        Found::Running(found) if found == *plan => {
+            println!("cluster {:?} runs already; nothing is changed", paths.name());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Found::Running(found) => bail!(
+            "cluster {0:?} runs already, with {1} nodes in {2} zones and {3} s of DNS cache; end \
+             it first (cluster down --name {0}), or give another name",
+            paths.name(),
+            found.nodes,
+            found.zones,
+            found.dns_cache_s
+        ),
+        Found::Changing => bail!("cluster {:?} is being started or ended", paths.name()),
+        Found::Nothing => {}
+    }
+    needs::check_for_start(Built::look_up(paths)?.is_complete())?;
+    Built::complete(paths)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .context("listen to signals")?;
+    }
+    let started = Instant::now();
+    let mut keeper = spawn_keeper(paths, plan)?;
+    let mut shown = 0;
+    let outcome = follow(paths, &mut keeper, &interrupted, &mut shown);
+    if matches!(outcome, Ok(true)) {
+        println!(
+            "cluster {:?} is up after {:.1} s: {} nodes",
+            paths.name(),
+            started.elapsed().as_secs_f64(),
+            plan.nodes
+        );
+        if !foreground {
+            let link = keeper.stdin.as_mut().context("the keeper has no input")?;
+            link.write_all(&[GO_ON]).context("tell the keeper to go on")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("Ctrl-C ends it");
+        stay(paths, &mut keeper, &interrupted, &mut shown)?;
+    }
+    // Closing its input is what tells the keeper to end.
+    drop(keeper.stdin.take());
+    println!("ending cluster {:?}", paths.name());
+    let ended = keeper.wait().context("wait for the keeper")?;
+    match outcome {
+        Ok(_) if ended.success() => Ok(ExitCode::from(INTERRUPTED)),
+        Ok(_) => bail!("the keeper ended: {ended}"),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a cluster. Ending one that is not there is no mistake.
+pub(crate) fn down(paths: &Paths) -> Result<ExitCode> {
+    if let Some(lock) = Lock::try_take(paths)? {
+        let text = if clean::after_a_crash(paths, lock)? { "what a crash left" } else { "nothing" };
+        println!("cluster {:?} does not run; {text} was removed", paths.name());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let started = Instant::now();
+    if let Some(record) = Record::load(paths).filter(|record| record.keeper.is_alive())
+        && let Some(pid) = i32::try_from(record.keeper.pid).ok().and_then(Pid::from_raw)
+    {
+        kill_process(pid, Signal::TERM).context("tell the keeper to end")?;
+    }
+    loop {
+        if let Some(lock) = Lock::try_take(paths)? {
+            lock.remove(paths)?;
+            println!("cluster {:?} is gone", paths.name());
+            return Ok(ExitCode::SUCCESS);
+        }
+        if started.elapsed() > END_DEADLINE {
+            bail!("cluster {:?} is still there after {END_DEADLINE:?}", paths.name());
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Says how a cluster is; fails if a part of it died.
+pub(crate) fn status(paths: &Paths) -> Result<ExitCode> {
+    match look(paths)? {
+        Found::Nothing => {
+            println!("cluster {:?} does not run", paths.name());
+            return Ok(ExitCode::FAILURE);
+        }
+        Found::Changing => {
+            println!("cluster {:?} is being started or ended", paths.name());
+            return Ok(ExitCode::FAILURE);
+        }
+        Found::Running(plan) => {
+            println!("cluster {:?}: {} nodes, {} zones", paths.name(), plan.nodes, plan.zones);
+        }
+    }
+    println!("{}", control::give(paths, &Order::Status)?);
+    println!("logs: {}", paths.logs().display());
+    match enter::kubectl_output(
+        paths,
+        &["get", "nodes", "--label-columns=topology.kubernetes.io/zone"],
+    ) {
+        Ok(nodes) => println!("{}", nodes.trim_end()),
+        Err(error) => println!("kubectl: {error:#}"),
+    }
+    let deaths = events::deaths(paths);
+    for death in &deaths {
+        println!("{death}");
+    }
+    Ok(if deaths.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn look(paths: &Paths) -> Result<Found> {
+    if let Some(lock) = Lock::try_take(paths)? {
+        if clean::after_a_crash(paths, lock)? {
+            println!("removed what an earlier cluster {:?} left when it crashed", paths.name());
+        }
+        return Ok(Found::Nothing);
+    }
+    let ready = events::all(paths).iter().any(|event| event.what == What::Ready);
+    Ok(if ready { Found::Running(Plan::load(paths)?) } else { Found::Changing })
+}
+
+fn spawn_keeper(paths: &Paths, plan: &Plan) -> Result<Child> {
+    let program = std::env::current_exe().context("find this program")?;
+    Command::new(program)
+        .args(["cluster", "keep"])
+        .args(paths.arguments())
+        .arg(format!("--nodes={}", plan.nodes))
+        .arg(format!("--zones={}", plan.zones))
+        .arg(format!("--dns-cache={}", plan.dns_cache_s))
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("start the keeper")
+}
+
+/// Shows what happens until the cluster is ready (true), or it is to end (false), or fails.
+fn follow(
+    paths: &Paths,
+    keeper: &mut Child,
+    interrupted: &AtomicBool,
+    shown: &mut usize,
+) -> Result<bool> {
+    let mut trouble = Vec::new();
+    loop {
+        let ended = keeper.try_wait().context("look after the keeper")?;
+        let events = events::all(paths);
+        for event in events.iter().skip(*shown) {
+            match &event.what {
+                What::Ready => {
+                    *shown = events.len();
+                    return Ok(true);
+                }
+                What::Progress { text } => println!("{text}"),
+                other => trouble.push(other.text()),
+            }
+        }
+        *shown = (*shown).max(events.len());
+        let failed = events.iter().any(|event| matches!(event.what, What::Failed { .. }));
+        if failed || ended.is_some() {
+            let why = trouble.join("\n");
+            bail!("cluster {:?} did not start\n{why}", paths.name());
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Tells of deaths until the cluster ends or this program is interrupted.
+fn stay(
+    paths: &Paths,
+    keeper: &mut Child,
+    interrupted: &AtomicBool,
+    shown: &mut usize,
+) -> Result<()> {
+    while !interrupted.load(Ordering::Relaxed) {
+        if let Some(status) = keeper.try_wait().context("look after the keeper")? {
+            bail!("the cluster ended by itself: {status}");
+        }
+        let events = events::all(paths);
+        for event in events.iter().skip(*shown) {
+            println!("{}", event.what.text());
+        }
+        *shown = (*shown).max(events.len());
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! `cargo xtask image`: assembles an image from a built program and the shared libraries that it
+//! needs, without a container engine, the same bytes every time. The Dockerfile calls it too, so
+//! both ways give the same files.
+
+mod archive;
+mod libraries;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use serde_json::Value;
+
+pub(crate) use archive::{Description, pack};
+pub(crate) use tree::{Tree, USER};
+
+use crate::repository;
+
+/// Largest image of the operator, unpacked, in bytes. It is pulled by a machine that is short of
+/// an index at that moment.
+const OPERATOR_MAX_BYTES: u64 = 20_000_000;
+
+/// `cargo xtask image …`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which image
+    kind: Kind,
+    /// Where to write the archive [default: target/image/KIND.tar]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Write the files to this empty folder instead of an archive; a Dockerfile copies them
+    #[arg(long, conflicts_with = "out")]
+    rootfs: Option<PathBuf>,
+    /// An already built program; without it the release build is made
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Name and tag [default: localhost/flare-operator:dev, localhost/flare-node:dev]
+    #[arg(long)]
+    tag: Option<String>,
+    /// The commit that the program was built from, for the image's labels
+    #[arg(long)]
+    revision: Option<String>,
+}
+
+/// The images of this repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// The operator, which is also the index.
+    Operator,
+    /// The stand-in data node, for tests.
+    Node,
+}
+
+/// What goes into an image.
+struct Recipe {
+    package: &'static str,
+    program: &'static str,
+    title: &'static str,
+    tag: &'static str,
+}
+
+impl Kind {
+    fn recipe(self) -> Recipe {
+        match self {
+            Kind::Operator => Recipe {
+                package: "flare-operator",
+                program: "flare-operator",
+                title: "The index of a GREE Flare cluster: a drop-in flarei, and a \
+                        Kubernetes operator",
+                tag: "localhost/flare-operator:dev",
+            },
+            Kind::Node => Recipe {
+                package: "flare-e2e",
+                program: "flare-e2e",
+                title: "A stand-in for flared, for tests",
+                tag: "localhost/flare-node:dev",
+            },
+        }
+    }
+}
+
+/// Does what the arguments say.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let recipe = args.kind.recipe();
+    let program = match args.program {
+        Some(program) => program,
+        None => build(&recipe)?,
+    };
+    let tree = tree_of(&recipe, &program)?;
+    let size = tree.bytes();
+    if let Some(rootfs) = args.rootfs {
+        tree.write_to(&rootfs)?;
+        println!("{}: files of {}", rootfs.display(), megabytes(size));
+    } else {
+        let reference = args.tag.unwrap_or_else(|| recipe.tag.to_owned());
+        let bytes = pack(&tree, &describe(&recipe, reference, args.revision))?;
+        let out = args
+            .out
+            .unwrap_or_else(|| repository().join(format!("target/image/{}.tar", recipe.program)));
+        write(&out, &bytes)?;
+        println!("{}: files of {}", out.display(), megabytes(size));
+    }
+    ensure!(
+        args.kind != Kind::Operator || size < OPERATOR_MAX_BYTES,
+        "the operator's image has {}, the limit is {}",
+        megabytes(size),
+        megabytes(OPERATOR_MAX_BYTES)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An image of one static program, for the test cluster's own pods.
+pub(crate) fn of_static_program(reference: &str, program: &Path) -> Result<Vec<u8>> {
+    let name = program.file_name().context("a program has a name")?.to_string_lossy();
+    let path = format!("/usr/bin/{name}");
+    let mut tree = Tree::default();
+    tree.accounts()?;
+    tree.program(&path, program)?;
+    let description = Description {
+        reference: reference.to_owned(),
+        entrypoint: vec![path],
+        user: USER,
+        labels: BTreeMap::new(),
+    };
+    pack(&tree, &description)
+}
+
+fn tree_of(recipe: &Recipe, program: &Path) -> Result<Tree> {
+    let mut tree = Tree::default();
+    tree.accounts()?;
+    tree.program(&format!("/usr/bin/{}", recipe.program), program)?;
+    // A volume that is mounted here for the first time takes this owner over.
+    tree.folder("/var/lib/flare", 0o750, USER)?;
+    Ok(tree)
+}
+
+fn describe(recipe: &Recipe, reference: String, revision: Option<String>) -> Description {
+    let mut labels = BTreeMap::new();
+    let mut label = |name: &str, value: String| {
+        labels.insert(format!("org.opencontainers.image.{name}"), value);
+    };
+    label("title", recipe.program.to_owned());
+    label("description", recipe.title.to_owned());
+    label("version", env!("CARGO_PKG_VERSION").to_owned());
+    if let Some(revision) = revision {
+        label("revision", revision);
+    }
+    let entrypoint = vec![format!("/usr/bin/{}", recipe.program)];
+    Description { reference, entrypoint, user: USER, labels }
+}
+
+/// Makes the release build; the path that cargo says the program has.
+fn build(recipe: &Recipe) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
+        .args(["--package", recipe.package, "--bin", recipe.program])
+        .current_dir(repository())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start cargo")?;
+    if !output.status.success() {
+        bail!("the release build of {} failed: {}", recipe.program, output.status);
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == recipe.program)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo did not say where it put {}", recipe.program))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
