@@ -35,6 +35,18 @@ impl Kind for Refusal {
     }
 }
 
+/// Every word of [`Blocked`]; a gauge for each is 0 while nothing of the kind is in the way.
+pub const BLOCKED_KINDS: [&str; 8] = [
+    "partition_reduction",
+    "growth_within_hint",
+    "partition_size",
+    "missing_nodes",
+    "master_down",
+    "came_back_empty",
+    "may_hold_data",
+    "version_jump",
+];
+
 impl Kind for Blocked {
     fn kind(&self) -> &'static str {
         match self {

@@ -6,3 +6,4 @@ pub mod logs;
 pub mod manifest;
 pub mod metrics;
 pub mod overview;
+pub mod reduction;

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use flare_core::model::NodeKey;
-use flare_core::topology::{Blocked, Facts, Mode, Refusal, Snapshot};
+use flare_core::topology::{Blocked, Event, Facts, Mode, Refusal, Snapshot};
+use tokio::sync::broadcast;
 
 /// How long admin waits for any one of these answers before it says that the actor is stuck.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
@@ -83,6 +84,31 @@ pub struct ForgetNode {
     pub node: NodeKey,
 }
 
+/// Asks to be told of the events of the topology from now on, and for the latest ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "EventStream")]
+pub struct SubscribeEvents;
+
+/// The answer to [`SubscribeEvents`].
+#[derive(Debug)]
+pub struct EventStream {
+    /// The latest events, oldest first; a bounded number.
+    pub recent: Vec<EventRecord>,
+    /// The events from then on; a reader that falls behind loses the oldest and is told so.
+    pub next: broadcast::Receiver<EventRecord>,
+}
+
+/// One event, with when it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRecord {
+    /// Grows by one with every event of this process.
+    pub number: u64,
+    /// Unix milliseconds.
+    pub at_unix_millis: u64,
+    /// What happened.
+    pub event: Arc<Event>,
+}
+
 /// Where admin gets its answers.
 #[derive(Clone)]
 pub struct Sources {
@@ -92,4 +118,6 @@ pub struct Sources {
     pub sessions: Recipient<GetSessions>,
     /// The topology again, for the one change that a person may order.
     pub forget: Recipient<ForgetNode>,
+    /// The topology again, for its events.
+    pub events: Recipient<SubscribeEvents>,
 }

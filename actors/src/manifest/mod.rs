@@ -7,6 +7,7 @@
 mod check;
 mod problem;
 mod schema;
+mod watch;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use flare_core::wanted::Wanted;
 
 pub use check::*;
 pub use problem::{Problem, Problems};
+pub use watch::*;
 
 /// The `apiVersion` that we understand.
 pub const API_VERSION: &str = "flare.gree.net/v1alpha1";

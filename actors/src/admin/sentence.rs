@@ -1,0 +1,103 @@
+//! What the core says in variants, said in sentences for the person on call.
+
+use flare_core::topology::{Blocked, Event, Refusal};
+
+/// What stands in the way, and what to do about it.
+pub(super) fn of_blocked(blocked: &Blocked) -> String {
+    match blocked {
+        Blocked::PartitionReduction { have, wanted } => format!(
+            "The manifest asks for {wanted} partitions, the cluster has {have}. Fewer would lose \
+             keys, so nothing was changed; the safe way has five steps."
+        ),
+        Blocked::GrowthWithinHint { have, hint } => format!(
+            "The cluster has {have} partitions and a modular hint of {hint}. Growing within the \
+             hint would move keys between partitions, which flared does not do; build a new \
+             cluster of the wanted size and copy the data into it."
+        ),
+        Blocked::PartitionSize { wanted, most } => format!(
+            "{wanted} partitions are wanted, but partition-size allows at most {most}, and it is \
+             fixed for this cluster's life. Ask for fewer, or build a new cluster."
+        ),
+        Blocked::MissingNodes { have, needed } => format!(
+            "The wanted shape needs {needed} nodes and {have} are registered and alive. Start {} \
+             more, or ask for fewer copies.",
+            needed.saturating_sub(*have)
+        ),
+        Blocked::MasterDown { partition } => format!(
+            "Partition {partition} has no master: it is down and no active slave can take over. \
+             Its keys can be neither read nor written until the old master is back; start that \
+             node again with its data."
+        ),
+        Blocked::MayHoldData { node } => format!(
+            "{node} may hold the only copy of some keys, so that it is not emptied and gets no \
+             role. Look at what it holds; when it may go, empty it by hand (flush_all)."
+        ),
+        Blocked::CameBackEmpty { partition, node } => format!(
+            "{node}, the master of partition {partition}, came back without its data, while \
+             another node may hold what is left of it. It does not go on by itself: start it with \
+             its data again, or bring the other node back first."
+        ),
+        Blocked::VersionJump { node, shown } => format!(
+            "{node} shows map version {shown}, too far above ours to be true. Find out what else \
+             gave it a map (a second index?), and restart that node."
+        ),
+    }
+}
+
+/// Why a change was not made.
+pub(super) fn of_refusal(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::UnknownNode => "there is no such node".to_owned(),
+        Refusal::AlreadyRegistered => "the node is registered and not down".to_owned(),
+        Refusal::NameTaken => "a living node has this name".to_owned(),
+        Refusal::NodeDown => "the node is down".to_owned(),
+        Refusal::NotDown => "the node is not down: only a node that is down can be forgotten, \
+                             so stop it first"
+            .to_owned(),
+        Refusal::Transition => "its role and state do not allow that".to_owned(),
+        Refusal::Partition => "that partition is not the next one and not lost, or it has no \
+                               living master"
+            .to_owned(),
+        Refusal::Balance => "nobody of the partition would be read from".to_owned(),
+        Refusal::LastCopy => "the node is the last one that may hold its partition's data; start \
+                              it again instead"
+            .to_owned(),
+        Refusal::NotAllowed => "in automatic mode only the node itself may ask for that".to_owned(),
+        Refusal::Stale => "the node changed meanwhile; look again".to_owned(),
+        Refusal::Limit(name) => format!("a limit is reached: {name}"),
+        Refusal::Invariant(what) => format!("it would break a rule: {what}"),
+        Refusal::Store(failure) => failure.to_string(),
+        Refusal::StoodDown => "this index does not decide any more".to_owned(),
+    }
+}
+
+/// One line about an event.
+pub(super) fn of_event(event: &Event) -> String {
+    match event {
+        Event::NodeChanged { node, from, to, why, .. } => match (from, to) {
+            (None, Some(to)) => format!("{node} is new: {to} ({why})"),
+            (Some(from), None) => format!("{node} was forgotten, it was {from} ({why})"),
+            (Some(from), Some(to)) => format!("{node}: {from} \u{2192} {to} ({why})"),
+            (None, None) => format!("{node}: {why}"),
+        },
+        Event::VersionRaised { node, shown, version } => {
+            format!("{node} showed map version {shown}; ours goes on at {version}")
+        }
+        Event::Blocked(blocked) => of_blocked(blocked),
+        Event::Unblocked(blocked) => format!("No longer so: {}", of_blocked(blocked)),
+        Event::InvariantBroken { what } => {
+            format!("A step would have broken a rule and was refused, a bug of ours: {what}")
+        }
+        Event::OrderRefused { order, refusal } => {
+            format!("Refused: {order}: {}", of_refusal(refusal))
+        }
+        Event::StoreFailed { failure } => {
+            format!("Changes were refused, the old map stays in force: {failure}")
+        }
+        Event::Warned { what } => format!("Done as flarei does it, though it is not safe: {what}"),
+        Event::NodeEmptied { node } => format!("{node} was emptied before it gets a role"),
+        Event::ReportRecovered { node, evidence } => {
+            format!("A report of {node} was lost; going on by what it shows: {evidence}")
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The JSON of the admin interface: converted here, once, from our own types.
+//!
+//! The names are an interface: scripts read them. Fields are added, not renamed. Times are Unix
+//! milliseconds, durations milliseconds, unless the name says otherwise.
+
+use flare_core::model::{HashSettings, NodeEntry, NodeKey, Role, State};
+use flare_core::topology::{Blocked, Event, Facts, Mode};
+use serde::Serialize;
+
+use super::sentence;
+use crate::kind::Kind;
+use crate::manifest::ManifestStatus;
+use crate::overview::{EventRecord, Overview, SessionFacts, Sessions};
+use crate::reduction::Reduction;
+
+/// `GET /api/v1/topology`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopologyView {
+    /// The cluster's name.
+    pub cluster: String,
+    /// `automatic` or `manual`.
+    pub mode: &'static str,
+    /// The wanted shape; `null` in manual mode.
+    pub wanted: Option<WantedView>,
+    /// The version of the committed map.
+    pub version: u64,
+    /// The store's generation of it.
+    pub generation: u64,
+    /// Does `/readyz` answer 200?
+    pub ready: bool,
+    /// Why not.
+    pub troubles: Vec<String>,
+    /// One for each partition, by number.
+    pub partitions: Vec<PartitionView>,
+    /// All nodes, in Flare's order.
+    pub nodes: Vec<NodeView>,
+    /// What stands in the way of the wanted shape.
+    pub blocked: Vec<BlockedView>,
+    /// A refused reduction of partitions, with what would be lost.
+    pub reduction: Option<Reduction>,
+    /// What decides where keys lie; fixed for the cluster's life.
+    pub hash: HashSettings,
+    /// The manifest file, if there is one.
+    pub manifest: Option<ManifestView>,
+}
+
+/// The wanted shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WantedView {
+    /// `spec.partitions`.
+    pub partitions: u32,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `spec.paused`.
+    pub paused: bool,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionView {
+    /// Its number.
+    pub partition: i32,
+    /// Its master, whatever its state.
+    pub master: Option<NodeKey>,
+    /// Its slaves, whatever their state.
+    pub slaves: Vec<NodeKey>,
+    /// Can its keys be written, as far as the map tells?
+    pub served: bool,
+    /// Copies that are active, the master included.
+    pub active_copies: usize,
+    /// The items its master shows; `null` when it was not asked yet.
+    pub items: Option<u64>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeView {
+    /// `name:port`.
+    pub key: NodeKey,
+    /// Its role.
+    pub role: Role,
+    /// Its state.
+    pub state: State,
+    /// Its partition; `null` for a proxy.
+    pub partition: Option<i32>,
+    /// Its weight for reads.
+    pub balance: i32,
+    /// Its thread type.
+    pub thread_type: u32,
+    /// The highest map version that it acknowledged or showed.
+    pub acknowledged: u64,
+    /// Does the connection to it stand?
+    pub linked: bool,
+    /// Its `curr_items`; `null` when it was not asked yet.
+    pub items: Option<u64>,
+    /// Is it copying?
+    pub copying: bool,
+    /// When its process began; `null` when it was not asked yet.
+    pub started_unix_seconds: Option<i64>,
+}
+
+/// One thing that stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockedView {
+    /// Its word.
+    pub kind: &'static str,
+    /// What it means and what to do.
+    pub sentence: String,
+}
+
+/// The manifest file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManifestView {
+    /// Where it lies.
+    pub path: String,
+    /// When it was last read.
+    pub read_at_unix_millis: u64,
+    /// Is what lies there in force? Else `problem` says why not, and the last good one is.
+    pub in_force: bool,
+    /// What is wrong with the file.
+    pub problem: Option<String>,
+}
+
+/// Converts what the topology told.
+pub fn topology(overview: &Overview, manifest: Option<&ManifestStatus>) -> TopologyView {
+    let wanted = match overview.mode {
+        Mode::Manual => None,
+        Mode::Automatic(wanted) => Some(WantedView {
+            partitions: wanted.partitions,
+            replicas: wanted.replicas,
+            paused: wanted.paused,
+        }),
+    };
+    let none = Facts::default();
+    TopologyView {
+        cluster: overview.cluster.to_string(),
+        mode: if wanted.is_some() { "automatic" } else { "manual" },
+        wanted,
+        version: overview.snapshot.version(),
+        generation: overview.snapshot.generation(),
+        ready: overview.troubles.is_empty(),
+        troubles: overview.troubles.clone(),
+        partitions: partitions(overview),
+        nodes: overview
+            .snapshot
+            .entries()
+            .map(|(key, entry)| node(key, entry, overview.facts.get(key).unwrap_or(&none)))
+            .collect(),
+        blocked: overview.blocked.iter().map(blocked).collect(),
+        reduction: Reduction::of(overview),
+        hash: overview.snapshot.hash().clone(),
+        manifest: manifest.map(manifest_view),
+    }
+}
+
+/// The partitions of the map: as many as the highest number that a node has, and one.
+pub(super) fn partitions(overview: &Overview) -> Vec<PartitionView> {
+    let entries = || overview.snapshot.entries();
+    let count = entries().map(|(_, entry)| entry.partition + 1).max().unwrap_or(0).max(0);
+    let mut partitions: Vec<PartitionView> = (0..count)
+        .map(|partition| PartitionView {
+            partition,
+            master: None,
+            slaves: Vec::new(),
+            served: false,
+            active_copies: 0,
+            items: None,
+        })
+        .collect();
+    for (key, entry) in entries() {
+        let place = usize::try_from(entry.partition).ok().and_then(|at| partitions.get_mut(at));
+        let Some(partition) = place else { continue };
+        partition.active_copies += usize::from(entry.state == State::Active);
+        match entry.role {
+            Role::Master => {
+                partition.master = Some(key.clone());
+                partition.served = entry.state == State::Active;
+                let observed = overview.facts.get(key).and_then(|facts| facts.observed);
+                partition.items = observed.map(|observed| observed.items);
+            }
+            Role::Slave => partition.slaves.push(key.clone()),
+            Role::Proxy => {}
+        }
+    }
+    partitions
+}
+
+fn node(key: &NodeKey, entry: &NodeEntry, facts: &Facts) -> NodeView {
+    NodeView {
+        key: key.clone(),
+        role: entry.role,
+        state: entry.state,
+        partition: Some(entry.partition).filter(|partition| *partition >= 0),
+        balance: entry.balance,
+        thread_type: entry.thread_type,
+        acknowledged: facts.acked,
+        linked: facts.linked,
+        items: facts.observed.map(|observed| observed.items),
+        copying: facts.observed.is_some_and(|observed| observed.copying),
+        started_unix_seconds: facts.observed.map(|observed| observed.incarnation.started),
+    }
+}
+
+fn blocked(blocked: &Blocked) -> BlockedView {
+    BlockedView { kind: blocked.kind(), sentence: sentence::of_blocked(blocked) }
+}
+
+fn manifest_view(status: &ManifestStatus) -> ManifestView {
+    ManifestView {
+        path: status.path.display().to_string(),
+        read_at_unix_millis: status.read_at_unix_millis,
+        in_force: status.problem.is_none(),
+        problem: status.problem.clone(),
+    }
+}
+
+/// `GET /api/v1/sessions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsView {
+    /// How many connections are open.
+    pub open: usize,
+    /// Some of them.
+    pub sessions: Vec<SessionView>,
+}
+
+/// One connection on the index port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// Its number.
+    pub id: u64,
+    /// The other end.
+    pub peer: String,
+    /// The node that it speaks for.
+    pub node: Option<NodeKey>,
+    /// For how long it has been open.
+    pub open_millis: u64,
+    /// For how long nothing arrived.
+    pub idle_millis: u64,
+    /// Requests so far.
+    pub requests: u64,
+    /// Is it on wire level?
+    pub wire: bool,
+}
+
+/// Converts what the listener told; `wire` says which connections are on wire level.
+pub fn sessions(sessions: &Sessions, wire: impl Fn(u64) -> bool) -> SessionsView {
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let session = |facts: &SessionFacts| SessionView {
+        id: facts.id,
+        peer: facts.peer.to_string(),
+        node: facts.node.clone(),
+        open_millis: millis(facts.open_for),
+        idle_millis: millis(facts.idle_for),
+        requests: facts.requests,
+        wire: wire(facts.id),
+    };
+    SessionsView { open: sessions.open, sessions: sessions.shown.iter().map(session).collect() }
+}
+
+/// The data of one event in `GET /api/v1/events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// Grows by one with every event of this process.
+    pub number: u64,
+    /// When it happened.
+    pub at_unix_millis: u64,
+    /// What kind of event.
+    pub kind: &'static str,
+    /// How much it matters: `info`, `warning` or `error`.
+    pub severity: &'static str,
+    /// The node that it is about, if it is about one.
+    pub node: Option<NodeKey>,
+    /// The map version that shows it, if one does.
+    pub version: Option<u64>,
+    /// For a person.
+    pub sentence: String,
+}
+
+/// Converts one event.
+pub fn event(record: &EventRecord) -> EventView {
+    let event = record.event.as_ref();
+    let (node, version) = match event {
+        Event::NodeChanged { node, version, .. } | Event::VersionRaised { node, version, .. } => {
+            (Some(node), Some(*version))
+        }
+        Event::NodeEmptied { node }
+        | Event::ReportRecovered { node, .. }
+        | Event::Blocked(Blocked::MayHoldData { node } | Blocked::VersionJump { node, .. }) => {
+            (Some(node), None)
+        }
+        _ => (None, None),
+    };
+    EventView {
+        number: record.number,
+        at_unix_millis: record.at_unix_millis,
+        kind: event.kind(),
+        severity: severity(event),
+        node: node.cloned(),
+        version,
+        sentence: sentence::of_event(event),
+    }
+}
+
+fn severity(event: &Event) -> &'static str {
+    match event {
+        Event::InvariantBroken { .. }
+        | Event::StoreFailed { .. }
+        | Event::Blocked(Blocked::PartitionReduction { .. } | Blocked::MasterDown { .. }) => {
+            "error"
+        }
+        Event::NodeChanged { to: Some(entry), .. } if entry.state == State::Down => "warning",
+        Event::NodeChanged { .. }
+        | Event::Unblocked(_)
+        | Event::NodeEmptied { .. }
+        | Event::Blocked(Blocked::MissingNodes { .. }) => "info",
+        Event::VersionRaised { .. }
+        | Event::Blocked(_)
+        | Event::OrderRefused { .. }
+        | Event::Warned { .. }
+        | Event::ReportRecovered { .. } => "warning",
+    }
+}
