@@ -63,6 +63,11 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
                               it again instead"
             .to_owned(),
         Refusal::NotAllowed => "in automatic mode only the node itself may ask for that".to_owned(),
+        Refusal::NoSuccessor => "no active slave could take over".to_owned(),
+        Refusal::Busy => {
+            "another change of roles is under way; ask again when it is done".to_owned()
+        }
+        Refusal::TakenBack(why) => format!("it was begun, and taken back: {why}"),
         Refusal::Stale => "the node changed meanwhile; look again".to_owned(),
         Refusal::Limit(name) => format!("a limit is reached: {name}"),
         Refusal::Invariant(what) => format!("it would break a rule: {what}"),
@@ -94,6 +99,7 @@ pub(super) fn of_event(event: &Event) -> String {
         Event::StoreFailed { failure } => {
             format!("Changes were refused, the old map stays in force: {failure}")
         }
+        Event::Handover { partition, what } => format!("Handover of partition {partition}: {what}"),
         Event::Warned { what } => format!("Done as flarei does it, though it is not safe: {what}"),
         Event::NodeEmptied { node } => format!("{node} was emptied before it gets a role"),
         Event::ReportRecovered { node, evidence } => {

@@ -322,6 +322,7 @@ fn severity(event: &Event) -> &'static str {
         Event::NodeChanged { .. }
         | Event::Unblocked(_)
         | Event::NodeEmptied { .. }
+        | Event::Handover { .. }
         | Event::Blocked(Blocked::MissingNodes { .. }) => "info",
         Event::VersionRaised { .. }
         | Event::Blocked(_)
