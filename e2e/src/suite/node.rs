@@ -95,6 +95,16 @@ impl Node {
         self.process.is_some()
     }
 
+    /// Whether its process has ended, by an order or by itself; then it may be started again.
+    pub fn ended(&mut self) -> Result<bool> {
+        if let Some(process) = &mut self.process
+            && process.ended()?.is_some()
+        {
+            self.process = None;
+        }
+        Ok(self.process.is_none())
+    }
+
     /// Whether it is a real flared.
     pub fn is_real(&self) -> bool {
         matches!(self.program, NodeProgram::Flared(_))
