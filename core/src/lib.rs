@@ -8,12 +8,16 @@
 //! * [`topology`]: the node map; one entrance, `Topology::handle`.
 //! * [`policy`]: what to do next, from the wanted shape, the map and what nodes told.
 //! * [`invariant`]: what must hold after every step.
-//! * [`stored`]: what survives a restart; [`wanted`]: what is asked for.
+//! * [`stored`]: what survives a restart; [`store_format`]: its bytes; [`flare_xml`]: upstream's.
+//! * [`wanted`]: what is asked for.
 
+pub mod flare_xml;
 pub mod invariant;
 pub mod model;
 pub mod policy;
 pub mod protocol;
+pub mod store_format;
 pub mod stored;
+pub mod stored_check;
 pub mod topology;
 pub mod wanted;

@@ -155,12 +155,17 @@ impl NamedNode<'_> {
     /// The answer is then `refused`: what upstream says of a node that it does not know.
     pub fn key(self, refused: &'static [u8]) -> Result<NodeKey, Rejected> {
         match str::from_utf8(self.name) {
-            Ok(name) if !name.contains(|c: char| c == ':' || c.is_control()) => {
-                Ok(NodeKey::new(name, self.port))
-            }
+            Ok(name) if name_is_usable(name) => Ok(NodeKey::new(name, self.port)),
             _ => Err(Rejected { reason: Malformed::Name, reply: refused }),
         }
     }
+}
+
+/// May a node have this server name? One word of at most [`WORD_MAX`] bytes, without a colon, at
+/// which keys are split, and without control characters.
+pub fn name_is_usable(name: &str) -> bool {
+    let barred = |c: char| c == ':' || c == ' ' || c.is_control();
+    !name.is_empty() && name.len() <= WORD_MAX && !name.contains(barred)
 }
 
 /// What is wrong with a line.
