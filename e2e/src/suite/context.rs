@@ -60,6 +60,13 @@ impl Context {
         self.index(Assign::Manual)
     }
 
+    /// A second index that does what it is told, with data and logs in a folder of this name.
+    pub fn other_index(&self, folder: &str) -> Result<Index> {
+        let folder = self.scratch.join(folder);
+        std::fs::create_dir_all(&folder)?;
+        Index::new(self.env.index.clone(), Assign::Manual, self.env.ports.take()?, &folder)
+    }
+
     fn index(&self, assign: Assign) -> Result<Index> {
         Index::new(self.env.index.clone(), assign, self.env.ports.take()?, &self.scratch)
     }

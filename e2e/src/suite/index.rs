@@ -95,6 +95,7 @@ pub struct Index {
     process: Option<Process>,
     extra: Vec<String>,
     hosts: Option<PathBuf>,
+    disk_kib: Option<u32>,
 }
 
 impl Index {
@@ -112,8 +113,17 @@ impl Index {
     ) -> Result<Self> {
         let data = folder.join("index-data");
         fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
-        let (folder, extra, hosts) = (folder.to_owned(), Vec::new(), None);
-        let index = Self { program, assign, addr, folder, data, process: None, extra, hosts };
+        let index = Self {
+            program,
+            assign,
+            addr,
+            folder: folder.to_owned(),
+            data,
+            process: None,
+            extra: Vec::new(),
+            hosts: None,
+            disk_kib: None,
+        };
         index.write_manifest()?;
         Ok(index)
     }
@@ -130,6 +140,27 @@ impl Index {
     pub fn with_args(mut self, args: &[&str]) -> Self {
         self.extra.extend(args.iter().map(ToString::to_string));
         self
+    }
+
+    /// Lets it choose its port; [`Index::printed`] tells which.
+    #[must_use]
+    pub fn with_any_port(mut self) -> Self {
+        self.addr.set_port(0);
+        self
+    }
+
+    /// Puts its data on a disk of `kib` KiB; needs root. [`Index::disk`] reaches it.
+    #[must_use]
+    pub fn with_small_disk(mut self, kib: u32) -> Self {
+        self.disk_kib = Some(kib);
+        self
+    }
+
+    /// The data folder as the running index sees it.
+    pub fn disk(&self) -> Result<PathBuf> {
+        let process = self.process.as_ref().ok_or_else(|| anyhow!("the index does not run"))?;
+        let data = self.data.strip_prefix("/").unwrap_or(&self.data);
+        Ok(PathBuf::from(format!("/proc/{}/root", process.id())).join(data))
     }
 
     /// Shows it this file in place of /etc/hosts; needs root.
@@ -205,8 +236,12 @@ impl Index {
                 .flag("--max-connection", &256);
         }
         let program = self.extra.iter().fold(program, Program::arg);
-        match &self.hosts {
+        let program = match &self.hosts {
             Some(hosts) => program.with_hosts(hosts),
+            None => program,
+        };
+        match self.disk_kib {
+            Some(kib) => program.with_disk(&self.data, kib),
             None => program,
         }
     }

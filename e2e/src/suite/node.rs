@@ -75,6 +75,20 @@ impl Node {
         self.control = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
 
+    /// Makes it register at another index, from the next start on.
+    pub fn set_index(&mut self, index: SocketAddr) {
+        self.index = index;
+    }
+
+    /// Another node with the same name and port, listening on another address of this machine.
+    /// Only the stand-in can do that: flared binds all addresses.
+    pub fn twin(&self, label: &str, listen: &str) -> Result<Self> {
+        let (program, port) = (self.program.clone(), self.addr.port());
+        let mut twin = Self::new(program, label, self.index, port, &self.folder)?;
+        twin.setting("listen", listen);
+        Ok(twin)
+    }
+
     /// Its node key.
     pub fn key(&self) -> String {
         self.addr.to_string()
@@ -201,6 +215,12 @@ impl Node {
     fn signal(&self, signal: Signal) -> Result<()> {
         let process = self.process.as_ref();
         process.ok_or_else(|| anyhow!("{} does not run", self.label))?.signal(signal)
+    }
+
+    /// SIGKILL and a new process right after, before anyone can have noticed.
+    pub async fn restart_at_once(&mut self) -> Result<()> {
+        self.kill().await?;
+        self.start().await
     }
 
     /// Throws its data away, as if its disk had been replaced. It must not run.

@@ -39,12 +39,26 @@ impl Program {
         self
     }
 
-    /// The same program with `hosts` in place of /etc/hosts, in a mount namespace of its own.
+    /// The same program with `hosts` in place of /etc/hosts. Needs root.
     #[must_use]
     pub fn with_hosts(self, hosts: &Path) -> Self {
-        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
-        let shell = Self::new("unshare").arg("--mount").arg("sh").arg("-c").arg(script).arg(hosts);
-        self.args.iter().fold(shell.arg(&self.path), Self::arg)
+        self.after_mount(r#"mount --bind "$0" /etc/hosts && exec "$@""#, &[hosts.as_os_str()])
+    }
+
+    /// The same program with an empty disk of `kib` KiB, in memory, at `folder`. Needs root.
+    #[must_use]
+    pub fn with_disk(self, folder: &Path, kib: u32) -> Self {
+        let options = format!("size={kib}k");
+        let script = r#"mount -t tmpfs -o "$0" tmpfs "$1" && shift && exec "$@""#;
+        self.after_mount(script, &[options.as_ref(), folder.as_os_str()])
+    }
+
+    /// The same program in a mount namespace of its own, after a shell script that gets `args`
+    /// as `$0` and on, and the program behind them.
+    fn after_mount(self, script: &str, args: &[&OsStr]) -> Self {
+        let shell = Self::new("unshare").arg("--mount").arg("sh").arg("-c").arg(script);
+        let shell = args.iter().fold(shell, Self::arg).arg(&self.path);
+        self.args.iter().fold(shell, Self::arg)
     }
 
     /// Adds `--name value`.

@@ -1,6 +1,14 @@
 //! The tests, by suite. Each name is `<suite>/<what holds>`.
 
+mod assignment;
+mod failover;
+mod index_life;
+mod input;
 mod manual;
+mod registration;
+mod reports;
+mod returning;
+mod scale_out;
 
 use std::time::Duration;
 
@@ -9,10 +17,25 @@ use super::runner::Case;
 /// Enough for most tests on a busy machine: a few waits of a second or two each.
 const USUAL: Duration = Duration::from_secs(120);
 
-/// All tests.
+/// The suites, from the simple to the complicated.
+const SUITES: [&[Case]; 9] = [
+    manual::CASES,
+    registration::CASES,
+    assignment::CASES,
+    failover::CASES,
+    returning::CASES,
+    scale_out::CASES,
+    reports::CASES,
+    index_life::CASES,
+    input::CASES,
+];
+
+/// All tests: the transcripts, then the suites.
 pub fn all() -> Vec<Case> {
     let mut cases = crate::replay_index::cases();
-    cases.extend_from_slice(manual::CASES);
+    for suite in SUITES {
+        cases.extend_from_slice(suite);
+    }
     cases
 }
 

@@ -1,0 +1,137 @@
+//! The manifest changes while the index runs: more partitions, without losing a key or hiding one
+//! for a moment; fewer, which is refused.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+
+use super::case;
+use crate::suite::cluster::Cluster;
+use crate::suite::context::Context;
+use crate::suite::eventually::{PATIENCE, eventually, throughout};
+use crate::suite::index::Manifest;
+use crate::suite::keys::{Ledger, Traffic};
+use crate::suite::runner::Case;
+
+/// A scale-out with some twenty restarts of the index in between.
+const LONG: Duration = Duration::from_secs(300);
+
+pub(super) const CASES: &[Case] = &[
+    case!("scale-out/keys survive one more partition under traffic", one_more),
+    case!("scale-out/keys survive from one partition to three", to_three),
+    case!("scale-out/the index is killed at every step and goes on", killed_at_every_step, LONG),
+    case!("scale-out/fewer partitions are refused and all goes on", shrink),
+];
+
+/// No read of a key that was there before may fail, and no acknowledged write may be lost.
+async fn under_traffic(cluster: &Cluster, steady: Ledger, traffic: Traffic) -> Result<()> {
+    let report = traffic.stop().await?;
+    ensure!(report.misses.is_empty(), "keys were hidden for a moment: {:?}", report.misses);
+    ensure!(report.writes > 0, "nothing was written: {:?}", report.refused);
+    let mut ledger = steady;
+    ledger.merge(report.ledger);
+    cluster.readable(&ledger).await?;
+    ensure!(report.refused.is_empty(), "writes were refused: {:?}", report.refused);
+    Ok(())
+}
+
+fn traffic(cluster: &Cluster, steady: &Ledger) -> Traffic {
+    let nodes = cluster.running().map(|node| node.addr()).collect();
+    Traffic::start(nodes, "traffic", steady)
+}
+
+async fn one_more(ctx: Context) -> Result<()> {
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 4).await?;
+    let steady = cluster.fill("steady", 100).await?;
+    let mut traffic = traffic(&cluster, &steady);
+    traffic.flows(20).await?;
+    cluster.index.set_manifest(Manifest::shape(2, 2))?;
+    cluster.takes_shape(2, 2).await?;
+    traffic.flows(20).await?;
+    under_traffic(&cluster, steady, traffic).await?;
+    let new = cluster.master(1).await?;
+    ensure!(cluster.node(&new)?.items().await? > 0, "the new partition holds nothing");
+    Ok(())
+}
+
+async fn to_three(ctx: Context) -> Result<()> {
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 1), 3).await?;
+    let steady = cluster.fill("steady", 100).await?;
+    let mut traffic = traffic(&cluster, &steady);
+    cluster.index.set_manifest(Manifest::shape(3, 1))?;
+    cluster.takes_shape(3, 1).await?;
+    traffic.flows(20).await?;
+    under_traffic(&cluster, steady, traffic).await
+}
+
+/// Every new version of the map is a step; after each the index is killed and started again.
+async fn killed_at_every_step(ctx: Context) -> Result<()> {
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 4).await?;
+    let steady = cluster.fill("steady", 100).await?;
+    let mut traffic = traffic(&cluster, &steady);
+    traffic.flows(10).await?;
+    let numbers = thread_types(&cluster).await?;
+    cluster.index.set_manifest(Manifest::shape(2, 2))?;
+    let mut version = cluster.index.version().await?;
+    let mut kills = 0;
+    loop {
+        let done = step(&cluster, version).await?;
+        let Some(now) = done else { break };
+        cluster.index.kill().await?;
+        kills += 1;
+        cluster.index.start().await?;
+        let stored = cluster.index.version().await?;
+        ensure!(stored >= now, "version {stored} after the restart, {now} before it");
+        version = stored;
+    }
+    ensure!(kills >= 4, "only {kills} steps were seen");
+    cluster.takes_shape(2, 2).await?;
+    ensure!(thread_types(&cluster).await? == numbers, "a node got another thread type");
+    traffic.flows(20).await?;
+    under_traffic(&cluster, steady, traffic).await
+}
+
+/// Waits for a version above `version`; none when the shape is reached instead.
+async fn step(cluster: &Cluster, version: u64) -> Result<Option<u64>> {
+    eventually(PATIENCE, "the next step of the scale-out", || async {
+        let now = cluster.index.version().await?;
+        if now > version {
+            return Ok(Some(now));
+        }
+        let map = cluster.agreed().await?;
+        map.require_shape(2, 2)?;
+        Ok(None)
+    })
+    .await
+}
+
+async fn thread_types(cluster: &Cluster) -> Result<Vec<(String, u32)>> {
+    let map = cluster.agree("one map", |_| Ok(())).await?;
+    Ok(map.0.into_iter().map(|(key, entry)| (key, entry.thread_type)).collect())
+}
+
+async fn shrink(ctx: Context) -> Result<()> {
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(2, 1), 3).await?;
+    let ledger = cluster.fill("k", 60).await?;
+    let before = cluster.agreed().await?;
+    cluster.index.set_manifest(Manifest::shape(1, 1))?;
+    let said = || async {
+        let log = cluster.index.log_text()?;
+        let said = log.contains("UNSAFE PARTITION REDUCTION DETECTED");
+        said.then_some(()).ok_or_else(|| anyhow!("the log does not say it"))
+    };
+    eventually(PATIENCE, "the refusal in the log", said).await?;
+    throughout(Duration::from_secs(2), "the map stays", || async {
+        let map = cluster.index.map().await?;
+        ensure!(map == before, "the map became\n{map}");
+        Ok(())
+    })
+    .await?;
+    cluster.readable(&ledger).await?;
+    cluster.fill("after", 20).await?;
+
+    // a growing manifest is taken again
+    cluster.index.set_manifest(Manifest::shape(3, 1))?;
+    cluster.takes_shape(3, 1).await?;
+    cluster.readable(&ledger).await
+}
