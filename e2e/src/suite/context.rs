@@ -9,6 +9,7 @@ use anyhow::Result;
 use super::index::{Assign, Index, IndexProgram, Manifest};
 use super::node::{Node, NodeProgram};
 use super::ports::Ports;
+use super::runner::skip;
 
 /// What all tests of a run share.
 #[derive(Debug)]
@@ -50,9 +51,19 @@ impl Context {
         &self.scratch
     }
 
-    /// An index that assigns towards `manifest`, not yet started.
+    /// An index that assigns towards `manifest`, not yet started. Ends the test as skipped if
+    /// the index under test is flarei, which assigns nothing.
     pub fn auto_index(&self, manifest: Manifest) -> Result<Index> {
+        self.require_ours()?;
         self.index(Assign::Auto(manifest))
+    }
+
+    /// Ends the test as skipped if the index under test is flarei.
+    pub fn require_ours(&self) -> Result<()> {
+        match self.env.index {
+            IndexProgram::Ours(_) => Ok(()),
+            IndexProgram::Flarei(_) => skip("flarei has nothing like it"),
+        }
     }
 
     /// An index that does what it is told, not yet started.

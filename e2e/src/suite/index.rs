@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::Signal;
 
 use super::client::Client;
@@ -339,13 +339,5 @@ impl Index {
         let text = self.log_text().unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().fold("the end of its log:".to_owned(), |all, l| all + "\n" + l)
-    }
-
-    /// An error unless the index is ours: for what flarei does not have.
-    pub fn require_ours(&self) -> Result<()> {
-        match self.program {
-            IndexProgram::Ours(_) => Ok(()),
-            IndexProgram::Flarei(_) => bail!("only our index does this"),
-        }
     }
 }
