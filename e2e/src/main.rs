@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use flare_e2e::cli::node::{NodeArgs, run as run_node};
-use flare_e2e::suite::SuiteArgs;
+use flare_e2e::suite::{ReplayArgs, SuiteArgs};
 
 /// Status of a node that does not start, as flared's.
 const REFUSED: u8 = 255;
@@ -20,6 +20,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Suite(SuiteArgs),
+    Replay(ReplayArgs),
     /// Run a stand-in flared node until SIGTERM
     Node(Box<NodeArgs>),
 }
@@ -42,15 +43,16 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> ExitCode {
     match command {
-        Command::Suite(args) => run_suite(args),
+        Command::Suite(args) => run_tests(args.run()),
+        Command::Replay(args) => run_tests(args.run()),
         // it brings its own runtime: a node's process is single-threaded but for the node
         Command::Node(args) => run_node(*args),
     }
 }
 
 #[tokio::main]
-async fn run_suite(args: SuiteArgs) -> ExitCode {
-    match args.run().await {
+async fn run_tests(tests: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
+    match tests.await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! `flare-e2e suite`: its arguments, and what is run from them.
+//! `flare-e2e suite` and `flare-e2e replay`: their arguments, and what is run from them.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,25 @@ use super::node::NodeProgram;
 use super::ports::Ports;
 use super::runner::{Case, Plan, run};
 
-/// Runs the end-to-end suites and writes TAP version 14.
+/// Run the end-to-end suites; writes TAP version 14.
 #[derive(Debug, clap::Args)]
 pub struct SuiteArgs {
+    #[command(flatten)]
+    common: RunArgs,
+    /// Use upstream's flared for the nodes instead of the stand-in.
+    #[arg(long, value_name = "PATH")]
+    real_flared: Option<PathBuf>,
+}
+
+/// Replay the recorded transcripts of an index; writes TAP version 14.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    common: RunArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
     /// List the names of the tests that would run, and run none.
     #[arg(long)]
     list: bool,
@@ -27,9 +43,6 @@ pub struct SuiteArgs {
     /// Default: flare-operator beside this program.
     #[arg(long, value_name = "PATH")]
     index: Option<PathBuf>,
-    /// Use upstream's flared for the nodes instead of the stand-in.
-    #[arg(long, value_name = "PATH")]
-    real_flared: Option<PathBuf>,
     /// How many tests run at a time.
     #[arg(long, default_value_t = 1, value_name = "N")]
     jobs: usize,
@@ -44,10 +57,27 @@ pub struct SuiteArgs {
 impl SuiteArgs {
     /// Runs what the arguments ask for; true if nothing failed.
     pub async fn run(self) -> Result<bool> {
-        let cases: Vec<Case> = cases::all()
-            .into_iter()
-            .filter(|case| self.filter.as_ref().is_none_or(|re| re.is_match(case.name)))
-            .collect();
+        let nodes = match &self.real_flared {
+            Some(path) => NodeProgram::Flared(existing(path)?),
+            None => NodeProgram::StandIn(own_path()?),
+        };
+        self.common.run(cases::suites(), nodes).await
+    }
+}
+
+impl ReplayArgs {
+    /// Runs what the arguments ask for; true if nothing failed.
+    pub async fn run(self) -> Result<bool> {
+        // nodes are played from the recording
+        let nodes = NodeProgram::StandIn(own_path()?);
+        self.common.run(crate::replay_index::cases(), nodes).await
+    }
+}
+
+impl RunArgs {
+    async fn run(self, cases: Vec<Case>, nodes: NodeProgram) -> Result<bool> {
+        let wanted = |case: &Case| self.filter.as_ref().is_none_or(|re| re.is_match(case.name));
+        let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
         if self.list {
             let mut out = io::stdout().lock();
             for case in &cases {
@@ -58,30 +88,28 @@ impl SuiteArgs {
         if cases.is_empty() {
             bail!("no test matches the filter; --list shows all names");
         }
-        let own = std::env::current_exe().context("cannot tell where this program is")?;
-        let index = index_program(self.index.as_deref(), &own)?;
-        let nodes = match &self.real_flared {
-            Some(path) => NodeProgram::Flared(existing(path)?),
-            None => NodeProgram::StandIn(own),
-        };
+        let index = index_program(self.index.as_deref())?;
         let env = Arc::new(Env { index, nodes, ports: Ports::new() });
         let scratch = match self.scratch {
             Some(folder) => folder,
             None => tempfile::Builder::new().prefix("flare-suite-").tempdir()?.keep(),
         };
-        let (jobs, keep) = (self.jobs, self.keep);
-        let passed = run(Plan { cases, env, jobs, scratch: scratch.clone(), keep }, io::stdout());
-        let passed = passed.await?;
+        let plan = Plan { cases, env, jobs: self.jobs, scratch: scratch.clone(), keep: self.keep };
+        let passed = run(plan, io::stdout()).await?;
         // only an empty folder goes: what a failed test left stays
         std::fs::remove_dir(&scratch).ok();
         Ok(passed)
     }
 }
 
-fn index_program(given: Option<&Path>, own: &Path) -> Result<IndexProgram> {
+fn own_path() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where this program is")
+}
+
+fn index_program(given: Option<&Path>) -> Result<IndexProgram> {
     let path = match given {
         Some(path) => existing(path)?,
-        None => existing(&own.with_file_name("flare-operator"))
+        None => existing(&own_path()?.with_file_name("flare-operator"))
             .context("build it (cargo build), or name the index under test with --index")?,
     };
     let upstream = path.file_name().is_some_and(|name| name.to_string_lossy().contains("flarei"));

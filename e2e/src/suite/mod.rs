@@ -20,5 +20,5 @@ pub mod process;
 pub mod runner;
 pub mod tap;
 
-pub use args::SuiteArgs;
+pub use args::{ReplayArgs, SuiteArgs};
 pub use eventually::{PATIENCE, eventually, throughout};
