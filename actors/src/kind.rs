@@ -30,19 +30,21 @@ impl Kind for Refusal {
             Self::StoodDown => "stood_down",
             Self::NoSuccessor => "no_successor",
             Self::Busy => "busy",
+            Self::BreakerOpen => "breaker_open",
             Self::TakenBack(_) => "taken_back",
         }
     }
 }
 
 /// Every word of [`Blocked`]; a gauge for each is 0 while nothing of the kind is in the way.
-pub const BLOCKED_KINDS: [&str; 8] = [
+pub const BLOCKED_KINDS: [&str; 9] = [
     "partition_reduction",
     "growth_within_hint",
     "partition_size",
     "missing_nodes",
     "master_down",
     "came_back_empty",
+    "breaker_open",
     "may_hold_data",
     "version_jump",
 ];
@@ -58,6 +60,7 @@ impl Kind for Blocked {
             Self::MayHoldData { .. } => "may_hold_data",
             Self::VersionJump { .. } => "version_jump",
             Self::CameBackEmpty { .. } => "came_back_empty",
+            Self::BreakerOpen => "breaker_open",
         }
     }
 }
@@ -95,6 +98,7 @@ impl Kind for Event {
             Self::OrderRefused { .. } => "order_refused",
             Self::StoreFailed { .. } => "store_failed",
             Self::Handover { .. } => "handover",
+            Self::BreakerChanged { .. } => "breaker_changed",
             Self::Warned { .. } => "warned",
             Self::NodeEmptied { .. } => "node_emptied",
             Self::ReportRecovered { .. } => "report_recovered",

@@ -30,6 +30,9 @@ pub struct StoredTopology {
     /// The master that is being swapped with its slave, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<StoredHandover>,
+    /// Is the circuit breaker open? A restart must not close it (R11).
+    #[serde(default)]
+    pub breaker_open: bool,
     /// The nodes.
     pub nodes: BTreeMap<NodeKey, StoredNode>,
 }
@@ -128,6 +131,7 @@ impl StoredTopology {
             next_intent: first_intent(),
             hash,
             handover: None,
+            breaker_open: false,
             nodes: BTreeMap::new(),
         }
     }

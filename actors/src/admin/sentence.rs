@@ -5,6 +5,11 @@ use flare_core::topology::{Blocked, Event, Refusal};
 /// What stands in the way, and what to do about it.
 pub(super) fn of_blocked(blocked: &Blocked) -> String {
     match blocked {
+        Blocked::BreakerOpen => {
+            "The circuit breaker is open: nothing is failed over or assigned until enough nodes \
+             are healthy again, or a person closes it"
+                .to_owned()
+        }
         Blocked::PartitionReduction { have, wanted } => format!(
             "The manifest asks for {wanted} partitions, the cluster has {have}. Fewer would lose \
              keys, so nothing was changed; the safe way has five steps."
@@ -64,6 +69,7 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
             .to_owned(),
         Refusal::NotAllowed => "in automatic mode only the node itself may ask for that".to_owned(),
         Refusal::NoSuccessor => "no active slave could take over".to_owned(),
+        Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead".to_owned(),
         Refusal::Busy => {
             "another change of roles is under way; ask again when it is done".to_owned()
         }
@@ -98,6 +104,13 @@ pub(super) fn of_event(event: &Event) -> String {
         }
         Event::StoreFailed { failure } => {
             format!("Changes were refused, the old map stays in force: {failure}")
+        }
+        Event::BreakerChanged { open: true, assigned, dead } => format!(
+            "The circuit breaker opened: {dead} of {assigned} nodes are dead; nothing is failed \
+             over or assigned, nodes serve with the last map"
+        ),
+        Event::BreakerChanged { open: false, assigned, dead } => {
+            format!("The circuit breaker closed: {dead} of {assigned} nodes are dead")
         }
         Event::Handover { partition, what } => format!("Handover of partition {partition}: {what}"),
         Event::Warned { what } => format!("Done as flarei does it, though it is not safe: {what}"),

@@ -315,14 +315,16 @@ fn severity(event: &Event) -> &'static str {
     match event {
         Event::InvariantBroken { .. }
         | Event::StoreFailed { .. }
-        | Event::Blocked(Blocked::PartitionReduction { .. } | Blocked::MasterDown { .. }) => {
-            "error"
-        }
+        | Event::BreakerChanged { open: true, .. }
+        | Event::Blocked(
+            Blocked::PartitionReduction { .. } | Blocked::MasterDown { .. } | Blocked::BreakerOpen,
+        ) => "error",
         Event::NodeChanged { to: Some(entry), .. } if entry.state == State::Down => "warning",
         Event::NodeChanged { .. }
         | Event::Unblocked(_)
         | Event::NodeEmptied { .. }
         | Event::Handover { .. }
+        | Event::BreakerChanged { open: false, .. }
         | Event::Blocked(Blocked::MissingNodes { .. }) => "info",
         Event::VersionRaised { .. }
         | Event::Blocked(_)

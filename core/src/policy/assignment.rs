@@ -177,6 +177,10 @@ pub fn next(view: &View<'_>) -> Plan {
     let mut planner =
         Planner { view, shape: &shape, claimed: BTreeSet::new(), plan: Plan::default() };
     planner.note_blocked();
+    if view.stored.breaker_open {
+        planner.plan.blocked.insert(Blocked::BreakerOpen);
+        return planner.plan;
+    }
     planner.plan.action = planner.finish_preparing().or_else(|| planner.replace_dead_master());
     if planner.plan.action.is_none() && !view.wanted.paused {
         planner.plan.action =

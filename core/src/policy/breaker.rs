@@ -95,7 +95,8 @@ impl BreakerSettings {
     }
 
     fn resets(&self, census: Census) -> bool {
-        let healthy = u64::from(census.assigned.saturating_sub(census.dead)) * 100;
+        let ill = census.dead.saturating_add(census.unheard);
+        let healthy = u64::from(census.assigned.saturating_sub(ill)) * 100;
         !self.enabled || healthy >= u64::from(self.reset_percent) * u64::from(census.assigned)
     }
 }
@@ -107,6 +108,8 @@ pub struct Census {
     pub assigned: u32,
     /// Those of them that are dead now.
     pub dead: u32,
+    /// Those of which nothing was heard since the index started: neither dead nor healthy.
+    pub unheard: u32,
 }
 
 /// What the breaker is doing.
@@ -187,7 +190,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000);
 
     fn census(assigned: u32, dead: u32) -> Census {
-        Census { assigned, dead }
+        Census { assigned, dead, unheard: 0 }
     }
 
     fn after(breaker: Breaker, settings: &BreakerSettings, assigned: u32, dead: u32) -> Breaker {
@@ -223,6 +226,14 @@ mod tests {
         assert_eq!(recovering.counted(&defaults, census(10, 2), almost), recovering);
         assert_eq!(recovering.counted(&defaults, census(10, 2), later), Breaker::Closed);
         assert_eq!(recovering.counted(&defaults, census(10, 3), later), Breaker::Open);
+    }
+
+    #[test]
+    fn a_node_that_was_not_heard_from_neither_trips_it_nor_closes_it() {
+        let defaults = BreakerSettings::default();
+        let unknown = Census { assigned: 10, dead: 0, unheard: 10 };
+        assert_eq!(Breaker::Closed.counted(&defaults, unknown, NOW), Breaker::Closed);
+        assert_eq!(Breaker::Open.counted(&defaults, unknown, NOW), Breaker::Open);
     }
 
     #[test]

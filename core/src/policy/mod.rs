@@ -4,6 +4,7 @@ pub mod assignment;
 pub mod breaker;
 pub mod emptying;
 pub mod evidence;
+pub mod failover;
 pub mod pacing;
 pub mod promotion;
 pub mod shape;

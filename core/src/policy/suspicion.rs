@@ -10,8 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Incarnation, NodeKey, State, Timestamp};
+use crate::model::{Incarnation, NodeKey, Role, State, Timestamp};
+use crate::policy::breaker::Census;
 use crate::policy::pacing::Pacing;
+use crate::stored::Holding;
 use crate::topology::{DownReason, Input, Seen, Snapshot};
 
 /// How long a node that announced its end may still answer, in milliseconds: an idle flared is
@@ -73,6 +75,8 @@ struct Watched {
     mapped: Option<Incarnation>,
     /// The process that last answered.
     answered: Option<Incarnation>,
+    /// Has it a role, or did it lose one by dying?
+    assigned: bool,
     /// Has it answered since the index started?
     heard: bool,
     /// Failures in a row.
@@ -103,6 +107,13 @@ impl Suspicion {
         for (node, stored) in &snapshot.stored().nodes {
             let watched = self.nodes.entry(node.clone()).or_insert_with(|| Watched::new(now));
             watched.mapped = stored.incarnation;
+            watched.assigned = match stored.entry.role {
+                Role::Master | Role::Slave => true,
+                Role::Proxy => {
+                    stored.entry.state == State::Down
+                        && matches!(stored.holds, Holding::Partition(_))
+                }
+            };
             match stored.entry.state {
                 State::Down => watched.down_since = watched.down_since.or(Some(now)),
                 _ if watched.down_since.is_some() => {
@@ -144,6 +155,20 @@ impl Suspicion {
         }
     }
 
+    /// How many nodes have a role, or lost it by dying, and how many of them are dead now:
+    /// whether the map shows it already or not.
+    pub fn census(&self) -> Census {
+        let threshold = self.settings.threshold.max(1);
+        let mut census = Census::default();
+        for watched in self.nodes.values().filter(|watched| watched.assigned) {
+            census.assigned += 1;
+            let dead = watched.down_since.is_some() || watched.failures >= threshold;
+            census.dead += u32::from(dead);
+            census.unheard += u32::from(!dead && !watched.heard);
+        }
+        census
+    }
+
     /// When the node is to be tried next: opened where there is no connection, and pinged (not
     /// pinged when [`MonitorSettings::interval_millis`] is 0). `None` for a node that is not in
     /// the published map.
@@ -161,6 +186,7 @@ impl Watched {
     fn new(now: Timestamp) -> Self {
         Self {
             down_since: None,
+            assigned: false,
             mapped: None,
             answered: None,
             heard: false,

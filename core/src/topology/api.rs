@@ -156,6 +156,15 @@ pub enum Input {
         /// What the store said.
         failure: StoreFailure,
     },
+    /// The circuit breaker opened or closed (R11).
+    BreakerChanged {
+        /// Is the index kept from acting?
+        open: bool,
+        /// Nodes with a role, and dead ones that had one.
+        assigned: u32,
+        /// Those of them that are dead.
+        dead: u32,
+    },
     /// A partition's master is to be swapped with an active slave, without copying.
     Switchover {
         /// Who waits for the answer; it comes when the swap is over.
@@ -393,6 +402,15 @@ pub enum Event {
         /// What it said.
         failure: StoreFailure,
     },
+    /// The circuit breaker opened or closed.
+    BreakerChanged {
+        /// Is the index kept from acting?
+        open: bool,
+        /// Nodes with a role, and dead ones that had one.
+        assigned: u32,
+        /// Those of them that are dead.
+        dead: u32,
+    },
     /// A planned swap of a master began, went on, or ended.
     Handover {
         /// The partition.
@@ -463,6 +481,8 @@ pub enum Blocked {
         /// The master.
         node: NodeKey,
     },
+    /// So many nodes are dead that the index does not act by itself (R11).
+    BreakerOpen,
     /// The node may hold the only copy of some data, so that it is not emptied (R6).
     MayHoldData {
         /// The node.
@@ -498,6 +518,8 @@ pub enum Refusal {
     Balance,
     /// No slave of the partition can take over without loss, or its master does not serve.
     NoSuccessor,
+    /// The circuit breaker is open (R11).
+    BreakerOpen,
     /// Another change of roles is under way; it has to end first.
     Busy,
     /// A planned swap could not be completed in time, and was taken back.

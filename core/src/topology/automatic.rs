@@ -331,6 +331,9 @@ impl Topology {
         let manual = self.is_manual();
         let facts = &self.facts;
         let pick = |stored: &StoredTopology, partition| match manual {
+            // No failover while so many are dead (R11): the master keeps its role, as one without
+            // a slave does.
+            _ if stored.breaker_open => None,
             true => transitions::upstream_successor(stored, partition),
             false => promotion::successor(stored, facts, partition, node),
         };

@@ -170,6 +170,12 @@ impl Topology {
                 self.mark_down(&node, reason, now, step)
             }
             Input::Return { node, seen } => self.give_back(&node, &seen),
+            Input::BreakerChanged { open, assigned, dead } => {
+                self.record(|stored| stored.breaker_open = open);
+                self.settled = false;
+                self.gathered.events.push(Event::BreakerChanged { open, assigned, dead });
+                Ok(())
+            }
             Input::Switchover { request, partition, to, way, origin } => {
                 self.switchover(request, partition, to, (way, origin), now, step)
             }

@@ -69,6 +69,9 @@ impl Topology {
         if origin != Origin::Admin {
             return Err(Refusal::NotAllowed);
         }
+        if self.proposed.breaker_open {
+            return Err(Refusal::BreakerOpen);
+        }
         let mut plan = self.plan_handover(partition, to)?;
         let relay = way == HandoverWay::Park;
         plan.relay = None;

@@ -1,0 +1,109 @@
+//! The breaker in front of suspicion, as stories.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::model::{HashSettings, Incarnation, NodeEntry, Role, State};
+use crate::policy::breaker::RECOVERY_MILLIS;
+use crate::stored::{StoredNode, StoredTopology};
+use crate::topology::Snapshot;
+
+const MONITORING: MonitorSettings = MonitorSettings {
+    interval_millis: 1_000,
+    read_timeout_millis: 1_000,
+    threshold: 3,
+    startup_grace_millis: 0,
+    restart_is_death: true,
+};
+
+const PROCESS: Incarnation = Incarnation { started: 1_000, pid: 7 };
+
+fn node(number: usize) -> NodeKey {
+    NodeKey::new("n", 1 + i32::try_from(number).expect("few nodes"))
+}
+
+/// As many partitions as nodes, each node a master.
+fn masters(count: usize) -> Snapshot {
+    let mut stored = StoredTopology::empty(HashSettings::default());
+    for number in 0..count {
+        let mut entry = NodeEntry::new_proxy(stored.next_thread_type);
+        entry.role = Role::Master;
+        entry.state = State::Active;
+        entry.partition = i32::try_from(number).expect("few nodes");
+        stored.next_thread_type += 1;
+        stored.nodes.insert(node(number), StoredNode::new(entry));
+    }
+    Snapshot::new(Arc::new(stored))
+}
+
+fn watching(count: usize) -> Failover {
+    let mut failover = Failover::new(MONITORING, BreakerSettings::default(), false, Timestamp(0));
+    assert_eq!(failover.published(&masters(count), Timestamp(0)), None);
+    failover
+}
+
+fn refused(failover: &mut Failover, number: usize) -> Vec<Input> {
+    (0..3)
+        .flat_map(|_| failover.take(&node(number), Evidence::ConnectRefused, Timestamp(1)))
+        .collect()
+}
+
+fn answers(failover: &mut Failover, number: usize, now: Timestamp) -> Vec<Input> {
+    failover.take(&node(number), Evidence::PingAnswered { incarnation: Some(PROCESS) }, now)
+}
+
+#[test]
+fn deaths_are_ordered_until_so_many_are_dead_that_the_breaker_opens() {
+    let mut failover = watching(4);
+    assert!(matches!(refused(&mut failover, 0)[..], [Input::MarkDown { .. }]));
+    let second = refused(&mut failover, 1);
+    assert_eq!(second, [Input::BreakerChanged { open: true, assigned: 4, dead: 2 }]);
+    assert!(refused(&mut failover, 2).is_empty(), "nobody is held dead while it is open");
+}
+
+#[test]
+fn a_node_whose_death_was_held_back_is_ordered_down_after_the_breaker_closed() {
+    let mut failover = watching(10);
+    for number in 0..10 {
+        answers(&mut failover, number, Timestamp(1));
+    }
+    for number in 0..5 {
+        refused(&mut failover, number);
+    }
+    assert!(failover.breaker().0.is_open());
+    for number in 0..3 {
+        assert!(answers(&mut failover, number, Timestamp(2)).is_empty());
+    }
+    let later = Timestamp(2).plus_millis(RECOVERY_MILLIS);
+    let closed = failover.wake(later);
+    assert_eq!(closed, Some(Input::BreakerChanged { open: false, assigned: 10, dead: 2 }));
+    let again = failover.take(&node(3), Evidence::ConnectRefused, later);
+    assert!(matches!(again[..], [Input::MarkDown { .. }]));
+}
+
+#[test]
+fn a_breaker_that_was_open_is_open_after_a_restart() {
+    let mut failover = Failover::new(MONITORING, BreakerSettings::default(), true, Timestamp(0));
+    assert!(failover.breaker().0.is_open());
+    assert_eq!(failover.published(&masters(4), Timestamp(0)), None);
+    assert_eq!(failover.wake(Timestamp(RECOVERY_MILLIS)), None, "nobody was heard from yet");
+    let heard = Timestamp(RECOVERY_MILLIS);
+    for number in 0..4 {
+        assert!(answers(&mut failover, number, heard).is_empty());
+    }
+    assert_eq!(
+        failover.wake(heard.plus_millis(RECOVERY_MILLIS)),
+        Some(Input::BreakerChanged { open: false, assigned: 4, dead: 0 })
+    );
+}
+
+#[test]
+fn a_person_closes_it() {
+    let mut failover = watching(2);
+    refused(&mut failover, 0);
+    refused(&mut failover, 1);
+    let closed = failover.reset();
+    assert_eq!(closed, Some(Input::BreakerChanged { open: false, assigned: 2, dead: 2 }));
+    let order = failover.take(&node(0), Evidence::ConnectRefused, Timestamp(5));
+    assert!(matches!(order[..], [Input::MarkDown { .. }]));
+}
