@@ -53,7 +53,7 @@ async fn get_topology(
 ) -> Result<HttpResponse, Failure> {
     guard::check_read(&request)?;
     let overview = ask(&admin.sources.overview, "topology", GetOverview).await?;
-    Ok(answer(view::topology(&overview, admin.manifest().as_ref())))
+    Ok(answer(view::topology(&overview, admin.manifest().as_ref(), admin.sandbox.is_some())))
 }
 
 #[derive(Deserialize)]

@@ -22,8 +22,8 @@ use super::{Admin, guard, view};
 use crate::metrics::EVENT_READERS_DROPPED;
 use crate::overview::{EventRecord, EventStream, SubscribeEvents};
 
-/// A comment line is sent when nothing happened for this long, so that both ends notice a
-/// connection that is gone; the page takes three times as long for "connection lost".
+/// A comment line is sent when nothing happened for this long, so that a connection
+/// that is gone is noticed.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a reader waits before it comes back.
 pub const RETRY_MILLIS: u32 = 1_000;

@@ -11,6 +11,7 @@ mod events;
 mod gauges;
 mod guard;
 mod metrics_server;
+mod page;
 mod probes;
 pub mod sandbox;
 mod sentence;
@@ -107,13 +108,14 @@ pub fn start(options: Options) -> io::Result<Running> {
             .add(("x-content-type-options", "nosniff"))
             .add(("referrer-policy", "no-referrer"))
             .add(("cross-origin-resource-policy", "same-origin"))
-            .add(("content-security-policy", "default-src 'none'"));
+            .add(("content-security-policy", page::CONTENT_SECURITY_POLICY));
         App::new()
             .app_data(admin.clone())
             .app_data(api::json_limits())
             .wrap(headers)
             .configure(probes::configure)
             .configure(api::configure)
+            .configure(page::configure)
             .default_service(web::to(api::not_found))
     })
     .workers(1)

@@ -43,6 +43,8 @@ pub struct TopologyView {
     pub hash: HashSettings,
     /// The manifest file, if there is one.
     pub manifest: Option<ManifestView>,
+    /// Does `/api/v1/sandbox` answer?
+    pub sandbox: bool,
 }
 
 /// The wanted shape.
@@ -128,7 +130,11 @@ pub struct ManifestView {
 }
 
 /// Converts what the topology told.
-pub fn topology(overview: &Overview, manifest: Option<&ManifestStatus>) -> TopologyView {
+pub fn topology(
+    overview: &Overview,
+    manifest: Option<&ManifestStatus>,
+    sandbox: bool,
+) -> TopologyView {
     let wanted = match overview.mode {
         Mode::Manual => None,
         Mode::Automatic(wanted) => Some(WantedView {
@@ -156,6 +162,7 @@ pub fn topology(overview: &Overview, manifest: Option<&ManifestStatus>) -> Topol
         reduction: Reduction::of(overview),
         hash: overview.snapshot.hash().clone(),
         manifest: manifest.map(manifest_view),
+        sandbox,
     }
 }
 

@@ -168,13 +168,47 @@ fn sessions_are_counted_and_some_of_them_shown() {
 }
 
 #[test]
+fn the_page_is_whole_and_may_load_nothing_from_elsewhere() {
+    with_admin(
+        Probe::new(two_by_two()),
+        |_| (),
+        |server, _| async move {
+            let page = get(server, "/").await;
+            assert_eq!(page.status, 200);
+            assert!(
+                page.head.contains("content-security-policy: default-src 'none';"),
+                "{}",
+                page.head
+            );
+            assert!(page.head.contains("x-content-type-options: nosniff"), "{}", page.head);
+            // Every part that the page or one of its parts names is there, and names no other place.
+            let mut found = std::collections::BTreeSet::from(["/".to_owned()]);
+            let mut to_read = vec!["/".to_owned()];
+            while let Some(part) = to_read.pop() {
+                let answer = get(server, &part).await;
+                assert_eq!(answer.status, 200, "{part}");
+                let text = answer.body.replace("http://www.w3.org/2000/svg", "");
+                assert!(!text.contains("://"), "{part} names another place");
+                let named = text.split(['"', '\'']).filter(|piece| {
+                    piece.starts_with('/')
+                        && [".js", ".css", ".svg"].iter().any(|end| piece.ends_with(end))
+                });
+                to_read
+                    .extend(named.map(str::to_owned).filter(|piece| found.insert(piece.clone())));
+            }
+            assert_eq!(found.len(), 10, "{found:?}");
+        },
+    );
+}
+
+#[test]
 fn a_name_that_was_pointed_at_this_machine_may_not_read() {
     with_admin(
         Probe::new(two_by_two()),
         |_| (),
         |server, _| async move {
             for host in ["Host: evil.example", "Host: evil.example:8080", "Host: localhost.evil"] {
-                for path in ["GET /api/v1/topology", "GET /api/v1/events"] {
+                for path in ["GET /api/v1/topology", "GET /", "GET /api/v1/events"] {
                     let answer = request(server, path, &[host], "").await;
                     assert_eq!(answer.status, 403, "{host} {path}");
                 }

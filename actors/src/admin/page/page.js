@@ -1,0 +1,116 @@
+// The page: holds what is known, and draws it again when any of it changes.
+//
+// live.js brings the news, draw.js and events.js put them on the screen, orders.js carries out
+// what a person clicks. State lives here and nowhere else.
+
+import { drawEvents } from "/events.js";
+import { drawFrame, drawPartitions } from "/draw.js";
+import { follow } from "/live.js";
+import { add, forget, order, sandboxNodes } from "/orders.js";
+
+/** Events that are kept on the screen. */
+const EVENTS_SHOWN = 200;
+
+const state = {
+  view: null,
+  events: [],
+  /** Node key to what its process does; null outside a sandbox. */
+  sandbox: null,
+  filter: "",
+  attention: false,
+  /** When the connection was lost, in milliseconds; null while it stands. */
+  lostSince: null,
+  readAt: null,
+};
+
+const byId = (id) => document.getElementById(id);
+let drawing = false;
+
+/** Draws soon, once for any number of changes. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    drawFrame(state);
+    if (state.view) drawPartitions(state, actions);
+    drawEvents(state.events);
+  });
+}
+
+function notice(text) {
+  const element = byId("notice");
+  element.textContent = text;
+  element.hidden = text === "";
+}
+
+/** Runs what a person ordered, and says what came of it. */
+async function run(work, done) {
+  try {
+    const answer = await work();
+    if (answer.nodes) state.sandbox = processes(answer.nodes);
+    notice(done);
+  } catch (error) {
+    notice(`Not done: ${error.message}`);
+  }
+  draw();
+  live.refresh();
+}
+
+const DONE = { kill: "was killed", freeze: "was frozen", revive: "goes on" };
+
+const actions = {
+  order: (what, node) => run(() => order(what, node), `${node} ${DONE[what]}.`),
+  forget: async (node) => {
+    const dialog = byId("confirm");
+    byId("confirm-text").textContent =
+      `Forget ${node}? It leaves the node map. If it starts again, it comes back as a new node.`;
+    dialog.returnValue = "no";
+    dialog.showModal();
+    await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+    if (dialog.returnValue === "yes") run(() => forget(node), `${node} was forgotten.`);
+  },
+};
+
+const processes = (nodes) => new Map(nodes.map((node) => [node.key, node.process]));
+
+const live = follow({
+  topology(view) {
+    // A push is under way for some milliseconds after each change: only a node that lacks what
+    // was new at the last reading is behind.
+    view.settled = Math.min(view.version, state.view?.version ?? view.version);
+    state.view = view;
+    state.readAt = Date.now();
+    draw();
+  },
+  event(event) {
+    const known = state.events.some((other) => other.id === event.id);
+    if (!known) state.events = [event, ...state.events].slice(0, EVENTS_SHOWN);
+    draw();
+  },
+  connected() {
+    state.lostSince = null;
+    draw();
+  },
+  lost() {
+    state.lostSince ??= Date.now();
+    draw();
+  },
+  async refreshed() {
+    if (!state.view.sandbox) return;
+    state.sandbox = processes(await sandboxNodes());
+    draw();
+  },
+});
+
+byId("filter").addEventListener("input", (input) => {
+  state.filter = input.target.value.trim().toLowerCase();
+  draw();
+});
+byId("attention").addEventListener("change", (change) => {
+  state.attention = change.target.checked;
+  draw();
+});
+byId("sandbox-add").addEventListener("click", () => run(add, "A node was added."));
+// The age of what one sees is counted while the connection is lost.
+setInterval(() => state.lostSince && draw(), 1000);
