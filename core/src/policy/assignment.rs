@@ -45,9 +45,21 @@ impl<'a> View<'a> {
         self.facts.get(node)
     }
 
-    /// The number of items that a node showed last; `None` when it is not known.
+    /// The number of items that a node showed last on its present connection; `None` when it is
+    /// not known.
     pub fn items(&self, node: &NodeKey) -> Option<u64> {
         self.facts(node).and_then(|facts| facts.observed).map(|observed| observed.items)
+    }
+
+    /// The same, when it showed them at `moment` or later.
+    pub fn items_since(&self, node: &NodeKey, moment: Timestamp) -> Option<u64> {
+        let later = self.facts(node)?.observed_at.is_some_and(|at| at >= moment);
+        self.items(node).filter(|_| later)
+    }
+
+    /// Does the node answer?
+    fn answers(&self, node: &NodeKey) -> bool {
+        self.facts(node).is_some_and(Facts::answers)
     }
 }
 
@@ -235,11 +247,11 @@ impl<'a> Planner<'a> {
 
     fn is_settled(&self) -> bool {
         let wanted = self.view.wanted;
-        let copies = usize::try_from(wanted.replicas).unwrap_or(usize::MAX);
+        let copies = usize::try_from(wanted.replicas.max(1)).unwrap_or(usize::MAX);
         let whole = |partition: &Partition| {
             partition.active_master().is_some()
                 && partition.preparing_slaves.is_empty()
-                && partition.copies() >= copies
+                && partition.copies() == copies
         };
         self.plan.action.is_none()
             && self.plan.probes.is_empty()
@@ -314,7 +326,8 @@ impl<'a> Planner<'a> {
     /// gets its copies back before it grows.
     fn fill(&mut self) -> Option<Action> {
         let empty = self.shape.counted().all(|(_, partition)| {
-            partition.active_master().and_then(|master| self.view.items(master)) == Some(0)
+            let facts = partition.active_master().and_then(|master| self.view.facts(master));
+            facts.and_then(Facts::observed_in_role).is_some_and(|observed| observed.items == 0)
         });
         if empty {
             self.grow(empty).or_else(|| self.add_copy())
@@ -334,8 +347,8 @@ impl<'a> Planner<'a> {
         // A partition without a serving master could not give up its keys, and flared would copy
         // from the others only; a source that is busy would refuse.
         let sources_free = self.shape.counted().all(|(_, partition)| {
-            let linked = |master| self.view.facts(master).is_some_and(|facts| facts.linked);
-            partition.active_master().is_some_and(linked) && partition.preparing_slaves.is_empty()
+            let answers = |master| self.view.answers(master);
+            partition.active_master().is_some_and(answers) && partition.preparing_slaves.is_empty()
         });
         if !sources_free {
             return None;
@@ -359,8 +372,8 @@ impl<'a> Planner<'a> {
             .shape
             .counted()
             .filter(|(_, partition)| {
-                let linked = |master| self.view.facts(master).is_some_and(|facts| facts.linked);
-                partition.active_master().is_some_and(linked)
+                let answers = |master| self.view.answers(master);
+                partition.active_master().is_some_and(answers)
                     && partition.preparing_slaves.is_empty()
                     && partition.copies() < wanted
             })
@@ -424,12 +437,13 @@ impl<'a> Planner<'a> {
         best.map(|(_, node)| node.clone())
     }
 
-    /// A copy more than wanted goes back to being a proxy, never the master (R6).
+    /// A copy more than wanted goes back to being a proxy: never the master, nor any copy while the
+    /// master does not answer (R6).
     fn drop_surplus(&mut self) -> Option<Action> {
         let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX);
         self.shape.counted().find_map(|(_, partition)| {
             let copies = 1 + partition.active_slaves.len();
-            partition.active_master()?;
+            partition.active_master().filter(|master| self.view.answers(master))?;
             let node = partition.active_slaves.last()?.clone();
             (copies > wanted.max(1)).then_some(Action::Demote { node })
         })

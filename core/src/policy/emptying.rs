@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{NodeKey, Role, State};
 use crate::policy::assignment::View;
-use crate::policy::shape::Shape;
+use crate::policy::shape::{Partition, Shape};
 use crate::stored::{Holding, StoredTopology};
 use crate::topology::Facts;
 
@@ -19,9 +19,11 @@ pub enum NotEmptied {
 
 /// R6: the last copy is sacred, and "unknown" is not "nothing".
 ///
-/// A node without items has nothing to lose. Any other may be emptied only while what it holds is
-/// held elsewhere: the keys of its former partition by a master that is active, answers and never
-/// came back empty. A node that came with items of its own is left to a person: the index may have
+/// A node without items has nothing to lose; only what it showed as a proxy that copies no more
+/// counts. Any other may be emptied only while what it holds is held elsewhere: the keys of its
+/// former partition by a master that is active and answers, those that it copied for a partition
+/// that never came to be by the masters of all. (A master that comes back without its data is
+/// active again only when no node holds any of it: [`others_may_hold`].) A node that came with items of its own is left to a person: the index may have
 /// lost its memory, and this may be all that is left of a cluster.
 ///
 /// # Errors
@@ -31,20 +33,18 @@ pub fn may_empty(view: &View<'_>, shape: &Shape, node: &NodeKey) -> Result<(), N
     if stored.entry.role != Role::Proxy || stored.entry.state != State::Active {
         return Err(NotEmptied::MayHoldData);
     }
-    let observed = view.facts(node).and_then(|facts| facts.observed).ok_or(NotEmptied::Unknown)?;
+    let observed = view.facts(node).and_then(Facts::observed_in_role);
+    let observed = observed.filter(|observed| !observed.copying).ok_or(NotEmptied::Unknown)?;
     if observed.items == 0 {
         return Ok(());
     }
-    let kept_by_master = |number: i32| {
-        let partition = shape.partitions.get(&number);
-        partition.and_then(|partition| partition.active_master()).is_some_and(|master| {
-            let whole = view.stored.nodes.get(master).is_some_and(|node| !node.came_back_empty);
-            whole && view.facts(master).is_some_and(|facts| facts.linked)
-        })
+    let kept_by_master = |partition: &Partition| {
+        let facts = partition.active_master().and_then(|master| view.facts(master));
+        facts.is_some_and(Facts::answers)
     };
     let safe = match stored.holds {
-        Holding::Partition(partition) => kept_by_master(partition),
-        Holding::Spare => true,
+        Holding::Partition(number) => shape.partitions.get(&number).is_some_and(kept_by_master),
+        Holding::Spare => shape.counted().all(|(_, partition)| kept_by_master(partition)),
         Holding::Unknown => false,
     };
     if safe { Ok(()) } else { Err(NotEmptied::MayHoldData) }
@@ -61,7 +61,7 @@ pub fn others_may_hold(
     stored.nodes.iter().filter(|(key, _)| *key != master).any(|(key, node)| {
         let member = node.entry.partition == partition;
         let former = node.holds == Holding::Partition(partition);
-        let items = facts.get(key).and_then(|facts| facts.observed).map(|seen| seen.items);
-        (member || former) && items != Some(0)
+        let seen = facts.get(key).and_then(Facts::observed_in_role);
+        (member || former) && seen.is_none_or(|seen| seen.items != 0)
     })
 }

@@ -43,7 +43,10 @@ pub fn of(view: &View<'_>, node: &NodeKey, sources: &[NodeKey]) -> Verdict {
     if facts.quiet < QUIET_OBSERVATIONS {
         return Verdict::Look;
     }
-    let held: Option<Vec<u64>> = sources.iter().map(|source| view.items(source)).collect();
+    // What a source showed before the copy ended may have been long ago, when it held less.
+    let since = facts.quiet_since.unwrap_or(view.now);
+    let held: Option<Vec<u64>> =
+        sources.iter().map(|source| view.items_since(source, since)).collect();
     let (Some(items), Some(held)) = (view.items(node), held) else { return Verdict::Look };
     let complete = match entry.role {
         // The one source's items are the partition's, unless it keeps keys of former partitions.

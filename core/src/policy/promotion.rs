@@ -34,7 +34,7 @@ pub fn is_eligible(
         && node.entry.state == State::Active
         && facts
             .get(key)
-            .is_some_and(|facts| facts.linked && is_same_process(node.incarnation, facts))
+            .is_some_and(|facts| facts.answers() && is_same_process(node.incarnation, facts))
 }
 
 fn is_same_process(stored: Option<crate::model::Incarnation>, facts: &Facts) -> bool {

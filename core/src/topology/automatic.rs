@@ -1,47 +1,23 @@
 //! What automatic mode does differently from flarei, and how the policy's actions are carried out.
 //!
-//! Who may ask for what (R15), what a `node add` of a living node means (R13), who takes over
-//! from a dead master (R5), and the loop that asks `policy` for the next action.
+//! Who may ask for what (R15), who takes over from a dead master (R5), what a returning node gets,
+//! and the loop that asks `policy` for the next action.
 
 use std::collections::BTreeSet;
 
-use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::{self, Action, View};
 use crate::policy::{emptying, promotion};
 use crate::stored::StoredTopology;
 use crate::topology::transitions::{self, Change, set};
 use crate::topology::{
-    Answer, DownReason, Effect, Event, Mode, Origin, PROBE_INTERVAL_MILLIS, Refusal, RequestId,
+    DownReason, Effect, Event, Mode, Origin, PROBE_INTERVAL_MILLIS, Refusal, RequestId,
     STORE_RETRY_MILLIS, Seen, Step, Topology,
 };
 use crate::wanted::Wanted;
 
-/// How long a `node add` under the name of a living node waits for evidence, at most; longer
-/// than a silent node takes to be marked down at default settings.
-pub const HELD_REGISTRATION_MILLIS: u64 = 10_000;
-
-/// How many `node add` may wait so at one time (R16).
-pub const HELD_REGISTRATIONS_MAX: usize = 64;
-
-/// A `node add` that waits until it is known whether the old process still lives.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct HeldRegistration {
-    request: RequestId,
-    node: NodeKey,
-    pub(super) deadline: Timestamp,
-}
-
-/// What is known of the process that a held `node add` would replace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OldProcess {
-    /// Its connection ended, or another process answers in its place.
-    Gone,
-    /// It has just answered.
-    Alive,
-}
-
 impl Topology {
-    fn is_manual(&self) -> bool {
+    pub(super) fn is_manual(&self) -> bool {
         self.settings.mode == Mode::Manual
     }
 
@@ -104,135 +80,20 @@ impl Topology {
         }
     }
 
-    /// In automatic mode only a person forgets a node.
-    pub(super) fn may_remove(&self, origin: Origin) -> Result<(), Refusal> {
-        match origin {
-            Origin::Admin => Ok(()),
-            Origin::Node | Origin::Outsider if self.is_manual() => Ok(()),
-            Origin::Node | Origin::Outsider => Err(Refusal::NotAllowed),
+    /// In automatic mode only a person forgets a node, and never a partition's only master:
+    /// flarei forgets it as soon as some node prepares to be its slave (flare-protocol.md 3.6).
+    pub(super) fn may_remove(&self, node: &NodeKey, origin: Origin) -> Result<(), Refusal> {
+        if self.is_manual() {
+            return Ok(());
         }
-    }
-
-    /// `node add` (flare-protocol.md 3.2, R13).
-    pub(super) fn register(
-        &mut self,
-        request: RequestId,
-        node: NodeKey,
-        origin: Origin,
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
-        self.may_report(origin)?;
-        let known = self.proposed.nodes.get(&node).map(|known| known.entry.state);
-        if known.is_none() && self.proposed.nodes.len() >= self.settings.nodes_max {
-            return Err(Refusal::Limit("nodes"));
+        if origin != Origin::Admin {
+            return Err(Refusal::NotAllowed);
         }
-        match known {
-            None | Some(State::Down) => self.add(request, &node),
-            Some(_) if self.is_manual() => Err(Refusal::AlreadyRegistered),
-            Some(_) if !self.facts.get(&node).is_some_and(|facts| facts.linked) => {
-                self.restarted(request, &node, now, step)
-            }
-            Some(_) => self.hold(request, node, now, step),
+        let entry = transitions::entry(&self.proposed, node)?;
+        match entry.is_preserved() && !is_replaced(&self.proposed, node, entry.partition) {
+            true => Err(Refusal::LastCopy),
+            false => Ok(()),
         }
-    }
-
-    fn add(&mut self, request: RequestId, node: &NodeKey) -> Result<(), Refusal> {
-        let mut draft = self.proposed.clone();
-        if let Some(change) = transitions::add(&mut draft, node)? {
-            self.accept(draft, change)?;
-        }
-        self.facts.entry(node.clone()).or_default().process_ended();
-        self.gathered.asked.push((request, true));
-        Ok(())
-    }
-
-    /// The node was quicker than our detection: failed over first; the failover actor gives it
-    /// back once it answers. Upstream refuses here, and flared exits (flare-protocol.md 3.2).
-    fn restarted(
-        &mut self,
-        request: RequestId,
-        node: &NodeKey,
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
-        self.take_down(node, DownReason::Restarted, now, step)?;
-        self.facts.entry(node.clone()).or_default().process_ended();
-        self.gathered.asked.push((request, true));
-        Ok(())
-    }
-
-    /// The connection to the old process stands: ask it before believing that it was replaced.
-    fn hold(
-        &mut self,
-        request: RequestId,
-        node: NodeKey,
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
-        if self.held.len() >= HELD_REGISTRATIONS_MAX {
-            return Err(Refusal::Limit("registrations that wait for evidence"));
-        }
-        step.effects.push(Effect::Probe { node: node.clone() });
-        let deadline = now.plus_millis(HELD_REGISTRATION_MILLIS);
-        self.held.push(HeldRegistration { request, node, deadline });
-        Ok(())
-    }
-
-    /// Evidence about a node for which a `node add` waits.
-    pub(super) fn settle_held(
-        &mut self,
-        node: &NodeKey,
-        old: OldProcess,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
-        let (settled, waiting) =
-            std::mem::take(&mut self.held).into_iter().partition(|held| held.node == *node);
-        self.held = waiting;
-        let settled: Vec<HeldRegistration> = settled;
-        for HeldRegistration { request, node, .. } in settled {
-            let done = match old {
-                OldProcess::Gone => self.restarted(request, &node, now, step),
-                OldProcess::Alive => Err(Refusal::NameTaken),
-            };
-            if let Err(refusal) = done {
-                self.refuse_held(request, &node, refusal, step);
-            }
-        }
-    }
-
-    fn refuse_held(
-        &mut self,
-        request: RequestId,
-        node: &NodeKey,
-        refusal: Refusal,
-        step: &mut Step,
-    ) {
-        let order = format!("node add {} {}", node.name(), node.port());
-        step.effects
-            .push(Effect::Happened(Event::OrderRefused { order, refusal: refusal.clone() }));
-        step.effects.push(Effect::Reply { request, answer: Answer::Refused(refusal) });
-    }
-
-    /// Held registrations of nodes that went down meanwhile, or whose wait is over.
-    pub(super) fn resolve_held(&mut self, now: Timestamp, step: &mut Step) {
-        let is_down = |topology: &Self, key: &NodeKey| {
-            topology.proposed.nodes.get(key).is_none_or(|node| node.entry.state == State::Down)
-        };
-        let mut waiting = Vec::new();
-        for held in std::mem::take(&mut self.held) {
-            if is_down(self, &held.node) {
-                if let Err(refusal) = self.add(held.request, &held.node) {
-                    self.refuse_held(held.request, &held.node, refusal, step);
-                }
-            } else if now >= held.deadline {
-                self.refuse_held(held.request, &held.node, Refusal::NameTaken, step);
-            } else {
-                waiting.push(held);
-            }
-        }
-        self.held.extend(waiting);
     }
 
     pub(super) fn set_state(
@@ -278,15 +139,13 @@ impl Topology {
         step: &mut Step,
     ) -> Result<(), Refusal> {
         let entry = transitions::entry(&self.proposed, node)?;
-        if entry.state == State::Down && !self.is_handed_over(node) {
-            step.effects.push(Effect::Reply { request, answer: Answer::Done });
-            return Ok(());
+        if entry.state != State::Down || self.is_handed_over(node) {
+            self.take_down(node, DownReason::Left, now, step)?;
+            if !(entry.role == Role::Master && entry.state == State::Active) {
+                self.gathered.left_out.push(node.clone());
+            }
         }
-        self.take_down(node, DownReason::Left, now, step)?;
-        if !(entry.role == Role::Master && entry.state == State::Active) {
-            self.gathered.left_out.push(node.clone());
-        }
-        self.gathered.asked.push((request, false));
+        self.answer_when_stored((request, false), step);
         Ok(())
     }
 
@@ -373,12 +232,7 @@ impl Topology {
         node: &NodeKey,
     ) -> transitions::Outcome {
         let before = transitions::entry(draft, node)?;
-        let replaced = draft.nodes.iter().any(|(other, stored)| {
-            other != node
-                && stored.entry.is_master_of(before.partition)
-                && stored.entry.state != State::Down
-        });
-        if !before.is_preserved() || replaced {
+        if !before.is_preserved() || is_replaced(draft, node, before.partition) {
             set(draft, node, |entry| entry.become_proxy(State::Active));
             return Ok(Some(Change::because("is back")));
         }
@@ -413,6 +267,7 @@ impl Topology {
             self.probe(&plan.probes, now, step);
             blocked = plan.blocked;
             self.settled = plan.settled;
+            self.probing = !plan.probes.is_empty();
             let Some(action) = plan.action else { break };
             let order = action.to_string();
             if let Err(refusal) = self.act(action, now, step) {
@@ -461,7 +316,7 @@ impl Topology {
                 let stored = self.snapshot.node(&node).and_then(|node| node.empty_intent);
                 self.facts.entry(node.clone()).or_default().emptying = Some(intent);
                 if stored == Some(intent) {
-                    self.empty(&node, intent, step);
+                    self.empty(&[(node, intent)], now, step);
                 } else {
                     self.gathered.pending = true;
                     self.gathered.empty.push((node, intent));
@@ -471,7 +326,8 @@ impl Topology {
             Action::Assign { node, role, partition } => {
                 let balance = if role == Role::Master { assignment::READ_BALANCE } else { 0 };
                 transitions::set_role(&mut draft, &node, role, balance, partition)?;
-                self.accept(draft, Change::because(why))?;
+                let first = sources(&draft, &node);
+                self.accept(draft, Change { first, ..Change::because(why) })?;
             }
             Action::Activate { node, evidence } => {
                 let change = transitions::up(&mut draft, &node)?.unwrap_or_default();
@@ -512,6 +368,28 @@ impl Topology {
         let told = evidence.map(|evidence| Event::ReportRecovered { node, evidence });
         self.gathered.events.extend(told);
     }
+}
+
+/// The masters that a node with a new role copies from. They are told first: a write that a source
+/// takes after the copy has passed that key, and before it knows of the copying node, would be
+/// missing there for ever (flare-protocol.md 5.3, 6.3).
+fn sources(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
+    let Some(entry) = draft.nodes.get(node).map(|node| node.entry) else { return Vec::new() };
+    let is_source = |other: &NodeEntry| {
+        other.role == Role::Master
+            && other.state == State::Active
+            && entry.state == State::Prepare
+            && (entry.role == Role::Master || other.partition == entry.partition)
+    };
+    let sources = draft.nodes.iter().filter(|(_, other)| is_source(&other.entry));
+    sources.map(|(key, _)| key.clone()).collect()
+}
+
+/// Has another node than `master` become the partition's master?
+fn is_replaced(stored: &StoredTopology, master: &NodeKey, partition: i32) -> bool {
+    stored.nodes.iter().any(|(other, node)| {
+        other != master && node.entry.is_master_of(partition) && node.entry.state != State::Down
+    })
 }
 
 /// The slave takes over, and the dead master loses the role that it had kept.

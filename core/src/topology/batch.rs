@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{NodeKey, State, Timestamp};
+use crate::policy::assignment::View;
+use crate::policy::emptying;
+use crate::policy::shape::Shape;
 use crate::stored::StoredTopology;
 use crate::topology::handover::Audience;
 use crate::topology::{
-    Answer, Effect, Event, Input, Refusal, RequestId, Snapshot, Step, StoreFailure, Targets,
+    Answer, Effect, Event, Input, Mode, Refusal, RequestId, Snapshot, Step, StoreFailure, Targets,
     Topology,
 };
 
@@ -32,6 +35,8 @@ pub(super) struct Batch {
     pub(super) asked: Vec<(RequestId, bool)>,
     pub(super) first: Vec<NodeKey>,
     pub(super) left_out: Vec<NodeKey>,
+    /// Nodes that are forgotten, unless they registered again within the same write.
+    pub(super) removed: Vec<NodeKey>,
     /// Nodes to be emptied, once the intent is stored.
     pub(super) empty: Vec<(NodeKey, u64)>,
 }
@@ -76,9 +81,8 @@ impl Topology {
         self.snapshot = Arc::new(Snapshot::new(state));
         step.effects.push(Effect::Publish(Arc::clone(&self.snapshot)));
         step.effects.extend(batch.events.into_iter().map(Effect::Happened));
-        for (node, intent) in batch.empty {
-            self.empty(&node, intent, step);
-        }
+        self.forget(batch.removed);
+        self.empty(&batch.empty, now, step);
         if batch.first.is_empty() {
             self.answer(&batch.asked, step);
             if batch.map_changed {
@@ -140,6 +144,18 @@ impl Topology {
         step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
     }
 
+    /// Answers an asker once everything that is proposed at this moment is stored (R4): also one
+    /// for whom nothing was left to do, because an earlier change that is not stored yet did it.
+    pub(super) fn answer_when_stored(&mut self, asked: (RequestId, bool), step: &mut Step) {
+        if self.gathered.pending {
+            self.gathered.asked.push(asked);
+        } else if let Some(writing) = &mut self.writing {
+            writing.batch.asked.push(asked);
+        } else {
+            self.answer(&[asked], step);
+        }
+    }
+
     fn answer(&self, asked: &[(RequestId, bool)], step: &mut Step) {
         for (request, wants_map) in asked {
             let answer = match wants_map {
@@ -183,20 +199,22 @@ impl Topology {
         else {
             return;
         };
-        // The write may have reached the medium all the same: `version_floor` keeps its numbers
-        // from being used again (R3).
+        // The write may have reached the medium all the same: its numbers are not used again
+        // (R3); `version_floor` sees to the version.
+        let used = (self.proposed.next_thread_type, self.proposed.next_intent);
         self.proposed = self.snapshot.stored().clone();
+        (self.proposed.next_thread_type, self.proposed.next_intent) = used;
         let gathered = std::mem::take(&mut self.gathered);
         let refusal = match &failure {
-            StoreFailure::Conflict => {
-                self.stood_down = true;
-                Refusal::StoodDown
-            }
+            StoreFailure::Conflict => Refusal::StoodDown,
             StoreFailure::Unwritable(_) => Refusal::Store(failure.clone()),
         };
         for (request, _) in writing.batch.asked.into_iter().chain(gathered.asked) {
             let answer = Answer::Refused(refusal.clone());
             step.effects.push(Effect::Reply { request, answer });
+        }
+        if failure == StoreFailure::Conflict {
+            self.stand_down(step);
         }
         for (node, _) in writing.batch.empty.into_iter().chain(gathered.empty) {
             if let Some(facts) = self.facts.get_mut(&node) {
@@ -214,18 +232,51 @@ impl Topology {
         step.effects.push(Effect::Happened(Event::StoreFailed { failure }));
     }
 
-    /// Sends `flush_all` for a stored intent, if the process that may be emptied is known.
-    pub(super) fn empty(&mut self, node: &NodeKey, intent: u64, step: &mut Step) {
-        let stored = self.snapshot.node(node);
-        let intended = stored.is_some_and(|stored| stored.empty_intent == Some(intent));
-        let Some(facts) = self.facts.get_mut(node) else { return };
-        match facts.incarnation().filter(|_| intended) {
-            Some(incarnation) => {
-                facts.emptying = Some(intent);
-                let node = node.clone();
+    /// Another index decides from now on: whoever waits is told so, or that it was done.
+    fn stand_down(&mut self, step: &mut Step) {
+        self.stood_down = true;
+        if let Some(pending) = self.first_push.take() {
+            self.answer(&pending.asked, step);
+        }
+        self.refuse_all_held(&Refusal::StoodDown, step);
+    }
+
+    /// Facts of nodes that the committed map no longer has: their links end with its publication.
+    fn forget(&mut self, removed: Vec<NodeKey>) {
+        for key in removed {
+            if self.snapshot.node(&key).is_some() {
+                continue;
+            }
+            match self.facts.get_mut(&key).filter(|_| self.proposed.nodes.contains_key(&key)) {
+                Some(facts) => {
+                    facts.link_ended();
+                    facts.heard = false;
+                }
+                None => drop(self.facts.remove(&key)),
+            }
+        }
+    }
+
+    /// Sends `flush_all` for stored intents. What made it right to empty the nodes may have changed
+    /// while the intents were stored, so it is looked at again (R6).
+    pub(super) fn empty(&mut self, intents: &[(NodeKey, u64)], now: Timestamp, step: &mut Step) {
+        let Mode::Automatic(wanted) = self.settings.mode else { return };
+        if intents.is_empty() {
+            return;
+        }
+        let shape = Shape::of(&self.proposed);
+        for (node, intent) in intents {
+            let view = View { stored: &self.proposed, facts: &self.facts, wanted, now };
+            let may = emptying::may_empty(&view, &shape, node).is_ok();
+            let stored = self.snapshot.node(node);
+            let intended = stored.is_some_and(|stored| stored.empty_intent == Some(*intent));
+            let Some(facts) = self.facts.get_mut(node) else { continue };
+            facts.emptying = None;
+            if let Some(incarnation) = facts.incarnation().filter(|_| may && intended) {
+                facts.emptying = Some(*intent);
+                let (node, intent) = (node.clone(), *intent);
                 step.effects.push(Effect::Empty { node, intent, incarnation });
             }
-            None => facts.emptying = None,
         }
     }
 }

@@ -23,14 +23,20 @@ pub struct Facts {
     pub acked: u64,
     /// Does the connection to it stand?
     pub linked: bool,
-    /// What it last showed.
+    /// Was its link heard from since the index knows the node: did a connection stand, end or fail?
+    pub heard: bool,
+    /// What it last showed on the present connection; after its end, what it holds is unknown.
     pub observed: Option<Observation>,
+    /// When it showed that.
+    pub observed_at: Option<Timestamp>,
     /// The version that last changed its entry.
     pub changed_version: u64,
     /// The version that last changed its role or partition.
     pub role_version: u64,
     /// Observations in a row, since it was given its role, in which it did not copy.
     pub quiet: u32,
+    /// When the first of them was made.
+    pub quiet_since: Option<Timestamp>,
     /// When the last of them was made.
     pub quiet_at: Option<Timestamp>,
     /// The `flush_all` under way, by its intent.
@@ -61,7 +67,30 @@ impl Facts {
         self.emptied = None;
     }
 
-    /// The process that answered last.
+    /// The connection ended: whether the same process comes back on the next one, and with what,
+    /// is to be seen.
+    pub(crate) fn link_ended(&mut self) {
+        self.linked = false;
+        self.heard = true;
+        self.observed = None;
+        self.quiet = 0;
+        self.emptying = None;
+        self.emptied = None;
+    }
+
+    /// Does it answer, and is it known which process does?
+    pub fn answers(&self) -> bool {
+        self.linked && self.observed.is_some()
+    }
+
+    /// What it showed after it had taken its present role in. Earlier counts say nothing: a proxy
+    /// that held no item has become a slave with many since.
+    pub fn observed_in_role(&self) -> Option<&Observation> {
+        let role_version = self.role_version;
+        self.observed.as_ref().filter(|observed| observed.version >= role_version)
+    }
+
+    /// The process that answered last on the present connection.
     pub fn incarnation(&self) -> Option<Incarnation> {
         self.observed.map(|observed| observed.incarnation)
     }
@@ -73,6 +102,9 @@ impl Facts {
         if copying {
             self.quiet = 0;
         } else if apart {
+            if self.quiet == 0 {
+                self.quiet_since = Some(now);
+            }
             self.quiet = self.quiet.saturating_add(1);
             self.quiet_at = Some(now);
         }

@@ -3,7 +3,8 @@
 //! One entrance, [`Topology::handle`]. It works on the *proposed* state; what a step persists
 //! becomes the *committed* state when [`Input::Stored`] comes back, and only then are its effects
 //! released (R4). `transitions` holds flarei's rules, `automatic` what differs in automatic mode,
-//! `batch` the group commit, `facts` what nodes told; roles are given by `policy`.
+//! `registration` what `node add` means, `batch` the group commit, `facts` and `observe` what nodes
+//! told; roles are given by `policy`.
 
 pub mod api;
 mod automatic;
@@ -11,6 +12,7 @@ mod batch;
 mod facts;
 mod handover;
 mod observe;
+mod registration;
 mod snapshot;
 mod transitions;
 
@@ -18,11 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use api::*;
-pub use automatic::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
 pub use batch::{FIRST_PUSH_WAIT_MILLIS, STORE_RETRY_MILLIS};
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
 pub use handover::{HOLDING_MILLIS_MAX, RELEASING_MILLIS_MAX, SWITCHING_MILLIS_MAX};
 pub use observe::VERSION_JUMP_MAX;
+pub use registration::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
 pub use snapshot::Snapshot;
 
 use crate::invariant;
@@ -72,11 +74,13 @@ pub struct Topology {
     blocked: BTreeSet<Blocked>,
     /// Nodes that show a version too far above ours, and which.
     jumps: BTreeMap<NodeKey, u64>,
-    held: Vec<automatic::HeldRegistration>,
+    held: Vec<registration::HeldRegistration>,
     /// Nothing is changed by itself before this moment: the last try failed.
     pause_until: Option<Timestamp>,
     /// The wanted shape is reached: what nodes tell cannot make the policy act.
     settled: bool,
+    /// Does a decision wait for what a node shows?
+    probing: bool,
     wake_told: Option<Timestamp>,
     stood_down: bool,
 }
@@ -102,6 +106,7 @@ impl Topology {
             held: Vec::new(),
             pause_until: None,
             settled: false,
+            probing: false,
             wake_told: None,
             stood_down: false,
         }
@@ -122,6 +127,9 @@ impl Topology {
             Input::Acknowledged { .. } | Input::Observed { .. } | Input::Stored { .. }
         );
         self.take_in(input, now, &mut step)?;
+        if self.stood_down {
+            return Ok(step);
+        }
         self.finish_first_push(Some(now), &mut step);
         self.resolve_held(now, &mut step);
         self.advance_handover(now, &mut step);
@@ -158,7 +166,7 @@ impl Topology {
                 self.set_state(request, &node, state, step)
             }
             Input::Remove { request, node, origin } => {
-                self.may_remove(origin)?;
+                self.may_remove(&node, origin)?;
                 self.change(request, step, |draft| transitions::remove(draft, &node))
             }
             Input::Shutdown { request, node, origin } => {
@@ -237,13 +245,10 @@ impl Topology {
         transition: impl FnOnce(&mut StoredTopology) -> Outcome,
     ) -> Result<(), Refusal> {
         let mut draft = self.proposed.clone();
-        match transition(&mut draft)? {
-            Some(change) => {
-                self.accept(draft, change)?;
-                self.gathered.asked.push((request, false));
-            }
-            None => step.effects.push(Effect::Reply { request, answer: Answer::Done }),
+        if let Some(change) = transition(&mut draft)? {
+            self.accept(draft, change)?;
         }
+        self.answer_when_stored((request, false), step);
         Ok(())
     }
 
@@ -251,7 +256,8 @@ impl Topology {
     /// waits for the store.
     fn accept(&mut self, mut draft: StoredTopology, change: Change) -> Result<(), Refusal> {
         remember_holdings(&self.proposed, &mut draft);
-        draft.version = draft.version.max(self.version_floor).max(self.proposed.version) + 1;
+        let used = draft.version.max(self.version_floor).max(self.proposed.version);
+        draft.version = used.checked_add(1).ok_or(Refusal::Limit("versions"))?;
         self.check(&draft)?;
         self.settled = false;
         let version = draft.version;
@@ -279,7 +285,7 @@ impl Topology {
         }
         let gone = self.proposed.nodes.iter().filter(|(key, _)| !draft.nodes.contains_key(*key));
         for (key, node) in gone {
-            self.facts.remove(key);
+            self.gathered.removed.push(key.clone());
             self.gathered.events.push(Event::NodeChanged {
                 node: key.clone(),
                 from: Some(node.entry),
@@ -334,7 +340,7 @@ impl Topology {
             self.held.iter().map(|held| held.deadline).min(),
             self.pause_until,
             retries.filter(|at| automatic && *at > now).min(),
-            (automatic && (preparing || self.unobserved()))
+            (automatic && (preparing || self.probing))
                 .then(|| now.plus_millis(PROBE_INTERVAL_MILLIS)),
         ]
         .into_iter()
@@ -348,10 +354,6 @@ impl Topology {
             }
             (_, None) => {}
         }
-    }
-
-    fn unobserved(&self) -> bool {
-        self.facts.values().any(|facts| facts.linked && facts.observed.is_none())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{NodeKey, Role, State, Timestamp};
-use crate::topology::automatic::OldProcess;
+use crate::topology::registration::OldProcess;
 use crate::topology::transitions::Change;
 use crate::topology::{
     Blocked, DownReason, Effect, Event, Input, Mode, Observation, RETRY_PAUSE_MILLIS, Step,
@@ -24,15 +24,14 @@ impl Topology {
             Input::LinkOpened { node } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
                     facts.linked = true;
+                    facts.heard = true;
                     self.settled = false;
                 }
             }
             Input::LinkEnded { node } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
                     self.settled = false;
-                    facts.linked = false;
-                    facts.emptying = None;
-                    facts.quiet = 0;
+                    facts.link_ended();
                 }
                 self.settle_held(&node, OldProcess::Gone, now, step);
             }
@@ -80,6 +79,7 @@ impl Topology {
         if let Some(facts) = self.facts.get_mut(node) {
             facts.acked = version;
             facts.observed = Some(shown);
+            facts.observed_at = Some(now);
             if facts.knows_its_role() && entry.state.is_preparing() {
                 facts.note_copying(shown.copying, now);
             }

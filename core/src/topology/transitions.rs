@@ -8,6 +8,9 @@ use crate::model::{NO_PARTITION, NodeEntry, NodeKey, Role, State};
 use crate::stored::{StoredNode, StoredTopology};
 use crate::topology::Refusal;
 
+/// Thread types stay below this: on the wire they are 32 bit and signed (flare-protocol.md 1.2).
+const THREAD_TYPES_END: u32 = i32::MAX as u32;
+
 /// What a transition asks for beside the changed draft.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Change {
@@ -35,6 +38,9 @@ pub(crate) fn add(draft: &mut StoredTopology, key: &NodeKey) -> Outcome {
         Some(State::Down) => Ok(Some(Change::because("registered again"))),
         Some(_) => Err(Refusal::AlreadyRegistered),
         None => {
+            if draft.next_thread_type >= THREAD_TYPES_END {
+                return Err(Refusal::Limit("thread types"));
+            }
             let entry = NodeEntry::new_proxy(draft.next_thread_type);
             draft.next_thread_type += 1;
             draft.nodes.insert(key.clone(), StoredNode::new(entry));
@@ -139,6 +145,10 @@ fn new_master_state(draft: &StoredTopology, partition: i32) -> Result<State, Ref
         if masters().next().is_some() {
             return Err(Refusal::Partition);
         }
+        // flared's resolver has no row for more (flare-protocol.md Q1); flarei does not check.
+        if i64::from(count) + 1 >= i64::from(draft.hash.partition_size) {
+            return Err(Refusal::Limit("partition-size"));
+        }
         return Ok(if count == 0 { State::Active } else { State::Prepare });
     }
     if masters().any(|node| node.entry.state != State::Down) {
@@ -241,7 +251,7 @@ pub(crate) fn promote(draft: &mut StoredTopology, next: &NodeKey, partition: i32
     set(draft, next, |entry| {
         entry.role = Role::Master;
         if slaves_sum == 0 {
-            entry.balance += 1;
+            entry.balance = entry.balance.saturating_add(1);
         }
     });
 }

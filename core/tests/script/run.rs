@@ -44,7 +44,8 @@ impl Run {
             let words = Words::of(line);
             if words.word(0) == "nodes" {
                 let version = words.value("version").unwrap_or(1);
-                let mut stored = StoredTopology::empty(HashSettings::default());
+                let hash = self.setup.stored.take().map(|stored| stored.hash);
+                let mut stored = StoredTopology::empty(hash.unwrap_or_default());
                 stored.version = version;
                 while let Some(line) = lines.next_if(|line| line.contains(':')) {
                     add_stored_node(&mut stored, &Words::of(line));
@@ -80,6 +81,7 @@ impl Run {
                 self.topology();
             }
             "map" => self.show_map(out),
+            "types" => self.show_types(out),
             "facts" => {
                 let facts = self.topology().facts(&words.node(1)).cloned();
                 writeln!(out, "{facts:?}").expect("a string takes it");
@@ -90,7 +92,9 @@ impl Run {
             }
             "stored" => self.confirm(out),
             "store-failed" => {
-                let generation = self.pending.take().expect("a write is under way");
+                let Some(generation) = self.pending.take() else {
+                    return out.push_str("no write is under way\n");
+                };
                 let failure = match words.has("conflict") {
                     true => StoreFailure::Conflict,
                     false => StoreFailure::Unwritable("no space left on device".into()),
@@ -222,8 +226,18 @@ impl Run {
     }
 
     fn confirm(&mut self, out: &mut String) {
-        let generation = self.pending.take().expect("a write is under way");
-        self.input(Input::Stored { generation }, out);
+        match self.pending.take() {
+            Some(generation) => self.input(Input::Stored { generation }, out),
+            None => out.push_str("no write is under way\n"),
+        }
+    }
+
+    fn show_types(&mut self, out: &mut String) {
+        let snapshot = self.topology().snapshot().clone();
+        for (key, entry) in snapshot.entries() {
+            writeln!(out, "  {key} {}", entry.thread_type).expect("a string takes it");
+        }
+        writeln!(out, "  next {}", snapshot.stored().next_thread_type).expect("a string takes it");
     }
 
     fn show_map(&mut self, out: &mut String) {
