@@ -23,8 +23,9 @@ pub enum NotEmptied {
 /// counts. Any other may be emptied only while what it holds is held elsewhere: the keys of its
 /// former partition by a master that is active and answers, those that it copied for a partition
 /// that never came to be by the masters of all. (A master that comes back without its data is
-/// active again only when no node holds any of it: [`others_may_hold`].) A node that came with items of its own is left to a person: the index may have
-/// lost its memory, and this may be all that is left of a cluster.
+/// active again only when no node holds any of it: [`others_may_hold`].) A node that came with
+/// items of its own is left to a person: the index may have lost its memory, and this may be all
+/// that is left of a cluster.
 ///
 /// # Errors
 /// Says whether the node is to be asked first or kept as it is.

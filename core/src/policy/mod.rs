@@ -1,5 +1,6 @@
 //! What to do next, as pure functions of what there is: nothing here changes anything.
 
+pub mod action;
 pub mod assignment;
 pub mod breaker;
 pub mod emptying;

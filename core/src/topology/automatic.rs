@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
+use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::{self, Action, View};
 use crate::policy::{emptying, promotion};
 use crate::stored::StoredTopology;
-use crate::topology::transitions::{self, Change, set};
+use crate::topology::transitions::{
+    self, Change, is_replaced, promote_for_preserved, set, sources,
+};
 use crate::topology::{
     DownReason, Effect, Event, Mode, Origin, PROBE_INTERVAL_MILLIS, Refusal, RequestId,
     STORE_RETRY_MILLIS, Seen, Step, Topology,
@@ -368,40 +370,4 @@ impl Topology {
         let told = evidence.map(|evidence| Event::ReportRecovered { node, evidence });
         self.gathered.events.extend(told);
     }
-}
-
-/// The masters that a node with a new role copies from. They are told first: a write that a source
-/// takes after the copy has passed that key, and before it knows of the copying node, would be
-/// missing there for ever (flare-protocol.md 5.3, 6.3).
-fn sources(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
-    let Some(entry) = draft.nodes.get(node).map(|node| node.entry) else { return Vec::new() };
-    let is_source = |other: &NodeEntry| {
-        other.role == Role::Master
-            && other.state == State::Active
-            && entry.state == State::Prepare
-            && (entry.role == Role::Master || other.partition == entry.partition)
-    };
-    let sources = draft.nodes.iter().filter(|(_, other)| is_source(&other.entry));
-    sources.map(|(key, _)| key.clone()).collect()
-}
-
-/// Has another node than `master` become the partition's master?
-fn is_replaced(stored: &StoredTopology, master: &NodeKey, partition: i32) -> bool {
-    stored.nodes.iter().any(|(other, node)| {
-        other != master && node.entry.is_master_of(partition) && node.entry.state != State::Down
-    })
-}
-
-/// The slave takes over, and the dead master loses the role that it had kept.
-fn promote_for_preserved(draft: &mut StoredTopology, next: &NodeKey, partition: i32) {
-    let preserved: Vec<NodeKey> = draft
-        .nodes
-        .iter()
-        .filter(|(_, node)| node.entry.is_preserved() && node.entry.partition == partition)
-        .map(|(key, _)| key.clone())
-        .collect();
-    for key in preserved {
-        set(draft, &key, |entry| entry.become_proxy(State::Down));
-    }
-    transitions::promote(draft, next, partition);
 }

@@ -271,6 +271,42 @@ pub(crate) fn upstream_successor(draft: &StoredTopology, partition: i32) -> Opti
     best.map(|(key, _)| key.clone())
 }
 
+/// The masters that a node with a new role copies from. They are told first: a write that a source
+/// takes after the copy has passed that key, and before it knows of the copying node, would be
+/// missing there for ever (flare-protocol.md 5.3, 6.3).
+pub(crate) fn sources(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
+    let Some(entry) = draft.nodes.get(node).map(|node| node.entry) else { return Vec::new() };
+    let is_source = |other: &NodeEntry| {
+        other.role == Role::Master
+            && other.state == State::Active
+            && entry.state == State::Prepare
+            && (entry.role == Role::Master || other.partition == entry.partition)
+    };
+    let sources = draft.nodes.iter().filter(|(_, other)| is_source(&other.entry));
+    sources.map(|(key, _)| key.clone()).collect()
+}
+
+/// Has another node than `master` become the partition's master?
+pub(crate) fn is_replaced(stored: &StoredTopology, master: &NodeKey, partition: i32) -> bool {
+    stored.nodes.iter().any(|(other, node)| {
+        other != master && node.entry.is_master_of(partition) && node.entry.state != State::Down
+    })
+}
+
+/// The slave takes over, and the dead master loses the role that it had kept.
+pub(crate) fn promote_for_preserved(draft: &mut StoredTopology, next: &NodeKey, partition: i32) {
+    let preserved: Vec<NodeKey> = draft
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.entry.is_preserved() && node.entry.partition == partition)
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in preserved {
+        set(draft, &key, |entry| entry.become_proxy(State::Down));
+    }
+    promote(draft, next, partition);
+}
+
 /// `node remove` (flare-protocol.md 3.6).
 pub(crate) fn remove(draft: &mut StoredTopology, key: &NodeKey) -> Outcome {
     let before = entry(draft, key)?;
