@@ -1,6 +1,7 @@
 //! The stand-in flared node, the suites and the load tools.
 
 pub mod cli;
+pub mod load;
 pub mod node;
 pub mod replay_index;
 pub mod suite;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use flare_e2e::cli::node::{NodeArgs, run as run_node};
+use flare_e2e::load::LoadArgs;
 use flare_e2e::suite::{ReplayArgs, SuiteArgs};
 
 /// Status of a node that does not start, as flared's.
@@ -21,6 +22,7 @@ struct Args {
 enum Command {
     Suite(SuiteArgs),
     Replay(ReplayArgs),
+    Load(LoadArgs),
     /// Run a stand-in flared node until SIGTERM
     Node(Box<NodeArgs>),
 }
@@ -45,6 +47,7 @@ fn run(command: Command) -> ExitCode {
     match command {
         Command::Suite(args) => run_tests(args.run()),
         Command::Replay(args) => run_tests(args.run()),
+        Command::Load(args) => run_tests(args.run()),
         // it brings its own runtime: a node's process is single-threaded but for the node
         Command::Node(args) => run_node(*args),
     }

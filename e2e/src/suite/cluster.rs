@@ -9,6 +9,7 @@ use super::index::{Index, Manifest};
 use super::keys::Ledger;
 use super::map::{Entry, NodeMap};
 use super::node::Node;
+use crate::load::{Load, Outcome, Shape};
 
 /// An index and nodes that belong to it.
 #[derive(Debug)]
@@ -152,6 +153,27 @@ impl Cluster {
         ledger.write(&nodes, prefix, count).await?;
         self.readable(&ledger).await?;
         Ok(ledger)
+    }
+
+    /// Puts load on all running nodes: keys that `clients` clients change in turn.
+    pub fn load(&self, prefix: &str, clients: usize) -> Result<Load> {
+        let nodes = self.running().map(Node::addr).collect();
+        let prefix = prefix.to_owned();
+        let seed = rand::random();
+        // a failing test keeps its output, and with it the seed
+        eprintln!("{prefix}: load with seed {seed}");
+        Load::start(&Shape { nodes, clients, values: 40, counters: 8, prefix, seed })
+    }
+
+    /// Waits until every running node answers with what a load left, and nothing contradicted
+    /// what was acknowledged.
+    pub async fn right(&self, outcome: &Outcome) -> Result<()> {
+        outcome.require_consistent()?;
+        for node in self.running() {
+            let addr = node.addr();
+            eventually(PATIENCE, "all keys after a load", || outcome.check(addr)).await?;
+        }
+        Ok(())
     }
 
     /// Waits until every running node answers with exactly what the ledger says.

@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     case!("manual/nodes register as proxies", registers),
     case!("manual/first master, slave, second partition", grows),
     case!("manual/a slave is rebuilt the way flare-admin does", rebuilds),
+    case!("manual/writes that cross on the same keys end alike everywhere", crossing),
     case!("manual/a killed master's slave takes over", fails_over),
     case!("manual/a master without slave comes back as master", preserved),
 ];
@@ -114,6 +115,17 @@ async fn rebuilds(ctx: Context) -> Result<()> {
     add_slave(&cluster, 1, 0).await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
+}
+
+/// No fault at all: what remains is that clients write the same keys through different nodes.
+async fn crossing(ctx: Context) -> Result<()> {
+    let cluster = pair(&ctx, 3).await?;
+    cluster.takes_shape(1, 2).await?;
+    let mut load = cluster.load("x", 6)?;
+    load.flows(1_500).await?;
+    let outcome = load.stop().await?;
+    ensure!(outcome.seen.unclear == 0, "refused: {:?}", outcome.seen.last_unclear);
+    cluster.right(&outcome).await
 }
 
 async fn fails_over(ctx: Context) -> Result<()> {

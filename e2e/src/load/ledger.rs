@@ -1,0 +1,180 @@
+//! What is known of one key: the values it may have, given which operations were acknowledged,
+//! refused or left without an answer.
+//!
+//! A key is in one client's hands at a time, so its operations have an order; what is known is
+//! therefore exact. Only an operation without a clear answer leaves two possibilities.
+
+use std::collections::BTreeSet;
+
+/// The most values a key may be known to have at once. Each operation without an answer adds
+/// some, the next acknowledged one that does not depend on the old value leaves one.
+const POSSIBLE_MAX: usize = 256;
+
+/// What an operation does to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// `set`.
+    Set(String),
+    /// `delete`.
+    Delete,
+    /// `incr` by one.
+    Increment,
+}
+
+/// How a server answered an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It was carried out.
+    Done,
+    /// There was no such key.
+    NotFound,
+    /// An error or no answer at all: it may have been carried out, also later.
+    Unclear,
+}
+
+/// A key and what may be stored under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    name: String,
+    possible: BTreeSet<Option<String>>,
+    counter: bool,
+    history: Vec<(Change, Answer)>,
+}
+
+/// How many of the last operations a key remembers, for messages.
+const HISTORY: usize = 6;
+
+impl Key {
+    /// A key that is not stored, changed by `set` and `delete`.
+    pub fn value(name: String) -> Self {
+        Self { name, possible: BTreeSet::from([None]), counter: false, history: Vec::new() }
+    }
+
+    /// A key that is not stored, set once and then counted.
+    pub fn counter(name: String) -> Self {
+        Self { counter: true, ..Self::value(name) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is counted.
+    pub fn is_counter(&self) -> bool {
+        self.counter
+    }
+
+    /// Whether it is known to be absent.
+    pub fn is_absent(&self) -> bool {
+        self.possible.iter().all(Option::is_none)
+    }
+
+    /// Takes in what an operation came to. False if the answer cannot be right, whatever was
+    /// stored before.
+    pub fn took(&mut self, change: &Change, answer: Answer) -> bool {
+        if self.history.len() == HISTORY {
+            self.history.remove(0);
+        }
+        self.history.push((change.clone(), answer));
+        let after: BTreeSet<_> = self
+            .possible
+            .iter()
+            .flat_map(|before| outcomes(before.as_deref(), change, answer))
+            .collect();
+        if after.is_empty() || after.len() > POSSIBLE_MAX {
+            return false;
+        }
+        self.possible = after;
+        true
+    }
+
+    /// An error text unless `found` is a value that the key may have.
+    pub fn check(&self, found: Option<&str>) -> Option<String> {
+        if self.possible.iter().any(|value| value.as_deref() == found) {
+            return None;
+        }
+        let kind = match found {
+            None => "missing",
+            Some(_) if self.is_absent() => "deleted and back",
+            Some(_) => "old or wrong",
+        };
+        let (name, history, possible) = (&self.name, &self.history, &self.possible);
+        Some(format!("{name} is {kind}: {found:?}, not one of {possible:?}; last: {history:?}"))
+    }
+}
+
+/// What may be stored after an operation on a key with this value.
+fn outcomes(before: Option<&str>, change: &Change, answer: Answer) -> Vec<Option<String>> {
+    let changed = match change {
+        Change::Set(value) => Some(Some(value.clone())),
+        Change::Delete => before.map(|_| None),
+        Change::Increment => before.map(|value| {
+            let count: u64 = value.parse().unwrap_or(0);
+            Some(count.wrapping_add(1).to_string())
+        }),
+    };
+    let same = before.map(ToOwned::to_owned);
+    match (answer, changed) {
+        (Answer::Done, Some(value)) => vec![value],
+        (Answer::Done, None) => vec![],
+        (Answer::NotFound, None) => vec![same],
+        (Answer::NotFound, Some(_)) => vec![],
+        (Answer::Unclear, Some(value)) => vec![same, value],
+        (Answer::Unclear, None) => vec![same],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(value: &str) -> Change {
+        Change::Set(value.to_owned())
+    }
+
+    #[test]
+    fn acknowledged_operations_leave_one_value() {
+        let mut key = Key::value("k".into());
+        assert!(key.took(&set("a"), Answer::Done));
+        assert!(key.check(Some("a")).is_none());
+        assert!(key.check(None).is_some_and(|text| text.contains("missing")));
+        assert!(key.took(&set("b"), Answer::Done));
+        assert!(key.check(Some("a")).is_some_and(|text| text.contains("old or wrong")));
+        assert!(key.took(&Change::Delete, Answer::Done));
+        assert!(key.check(None).is_none());
+        assert!(key.check(Some("b")).is_some_and(|text| text.contains("deleted and back")));
+    }
+
+    #[test]
+    fn an_unclear_answer_leaves_two_until_the_next_clear_one() {
+        let mut key = Key::value("k".into());
+        key.took(&set("a"), Answer::Done);
+        assert!(key.took(&set("b"), Answer::Unclear));
+        assert!(key.check(Some("a")).is_none() && key.check(Some("b")).is_none());
+        assert!(key.took(&set("c"), Answer::Done));
+        assert!(key.check(Some("b")).is_some());
+    }
+
+    #[test]
+    fn a_lost_increment_shows() {
+        let mut key = Key::counter("c".into());
+        key.took(&set("0"), Answer::Done);
+        for _ in 0..3 {
+            assert!(key.took(&Change::Increment, Answer::Done));
+        }
+        assert!(key.check(Some("3")).is_none());
+        assert!(key.check(Some("2")).is_some());
+        key.took(&Change::Increment, Answer::Unclear);
+        assert!(key.check(Some("3")).is_none() && key.check(Some("4")).is_none());
+    }
+
+    #[test]
+    fn an_impossible_answer_is_noticed() {
+        let mut key = Key::value("k".into());
+        key.took(&set("a"), Answer::Done);
+        assert!(!key.took(&Change::Delete, Answer::NotFound), "the key was there");
+        let mut key = Key::value("k".into());
+        assert!(!key.took(&Change::Delete, Answer::Done), "there was no key");
+    }
+}

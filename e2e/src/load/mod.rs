@@ -1,0 +1,150 @@
+//! Load on a cluster: many clients, through any nodes, on the *same* keys. Afterwards every node
+//! must answer with what was acknowledged last.
+//!
+//! A key passes from client to client; whoever holds it does one operation. So successive
+//! operations on one key come through different nodes, and yet have an order. Clients with keys of
+//! their own would hide what happens when writes cross.
+
+mod args;
+pub mod ledger;
+mod worker;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::suite::client::Client;
+
+pub use args::LoadArgs;
+use ledger::Key;
+pub use worker::Seen;
+use worker::{Hand, Held, Worker};
+
+/// How many wrong keys an error message lists.
+const SHOWN: usize = 5;
+
+/// What kind of load.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// The nodes; each client connects to all of them.
+    pub nodes: Vec<SocketAddr>,
+    /// Clients at work at the same time.
+    pub clients: usize,
+    /// Keys that are set, read and deleted.
+    pub values: usize,
+    /// Keys that are counted.
+    pub counters: usize,
+    /// Begins the name of each key.
+    pub prefix: String,
+    /// Makes a run's choices repeatable.
+    pub seed: u64,
+}
+
+/// What came of a load.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The keys, with what is known of them.
+    pub keys: Vec<Key>,
+    /// What the clients saw.
+    pub seen: Seen,
+}
+
+/// A load that is going on.
+#[derive(Debug)]
+pub struct Load {
+    stop: watch::Sender<bool>,
+    done: watch::Receiver<u64>,
+    clients: Vec<JoinHandle<(Seen, Hand)>>,
+}
+
+impl Load {
+    /// Starts the clients.
+    ///
+    /// # Errors
+    /// A shape without nodes or clients, or with fewer keys than clients.
+    pub fn start(shape: &Shape) -> Result<Self> {
+        let keys = shape.values + shape.counters;
+        ensure!(!shape.nodes.is_empty() && shape.clients > 0, "a load needs nodes and clients");
+        ensure!(keys >= shape.clients, "fewer keys ({keys}) than clients: some would be idle");
+        let (stop, stopped) = watch::channel(false);
+        let (count, done) = watch::channel(0);
+        let (others, hands): (Vec<_>, Vec<_>) =
+            (0..shape.clients).map(|_| mpsc::unbounded_channel()).unzip();
+        let prefix = &shape.prefix;
+        let values = (0..shape.values).map(|i| Key::value(format!("{prefix}v{i}")));
+        let counters = (0..shape.counters).map(|i| Key::counter(format!("{prefix}c{i}")));
+        for (i, key) in values.chain(counters).enumerate() {
+            let held = Held { key, refused_since: None };
+            others[i % shape.clients].send(held).context("its receiver is a few lines above")?;
+        }
+        let clients = hands.into_iter().enumerate().map(|(number, hand)| {
+            let worker = Worker::new(shape, number, others.clone(), count.clone());
+            tokio::spawn(worker.work(hand, stopped.clone()))
+        });
+        Ok(Self { stop, done, clients: clients.collect() })
+    }
+
+    /// Waits until `operations` more were done.
+    ///
+    /// # Errors
+    /// The load stands still for a minute.
+    pub async fn flows(&mut self, operations: u64) -> Result<()> {
+        let goal = *self.done.borrow() + operations;
+        let reached = self.done.wait_for(|done| *done >= goal);
+        let reached = timeout(Duration::from_secs(60), reached).await;
+        reached.context("the load stands still")?.context("the load ended")?;
+        Ok(())
+    }
+
+    /// Ends the load and sums up.
+    ///
+    /// # Errors
+    /// A client panicked.
+    pub async fn stop(self) -> Result<Outcome> {
+        self.stop.send_replace(true);
+        let mut outcome = Outcome { keys: Vec::new(), seen: Seen::new()? };
+        let mut hands = Vec::new();
+        for client in self.clients {
+            let (seen, hand) = client.await.context("a client broke")?;
+            outcome.seen.add(seen);
+            hands.push(hand);
+        }
+        // nobody passes keys on any more: each is in one hand
+        for mut hand in hands {
+            while let Ok(held) = hand.try_recv() {
+                outcome.keys.push(held.key);
+            }
+        }
+        outcome.keys.sort_by(|a, b| a.name().cmp(b.name()));
+        Ok(outcome)
+    }
+}
+
+impl Outcome {
+    /// Reads every key through a node.
+    ///
+    /// # Errors
+    /// Lists what is missing, old, or deleted and back.
+    pub async fn check(&self, node: SocketAddr) -> Result<()> {
+        let mut client = Client::connect(node).await?;
+        let mut wrong = Vec::new();
+        for key in &self.keys {
+            let found = client.get(key.name()).await?;
+            wrong.extend(key.check(found.as_deref()));
+        }
+        let shown = wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        ensure!(wrong.is_empty(), "{} keys are wrong at {node}:\n{shown}", wrong.len());
+        Ok(())
+    }
+
+    /// An error if an answer contradicted what had been acknowledged.
+    pub fn require_consistent(&self) -> Result<()> {
+        let contradictions = &self.seen.contradictions;
+        ensure!(contradictions.is_empty(), "contradictions: {contradictions:#?}");
+        Ok(())
+    }
+}
