@@ -12,7 +12,8 @@ use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::eventually::{PATIENCE, eventually};
 use crate::suite::index::Manifest;
-use crate::suite::map::{Entry, Role, State};
+use crate::suite::keys::Ledger;
+use crate::suite::map::{Role, State};
 use crate::suite::node::Node;
 use crate::suite::runner::{Case, skip};
 
@@ -23,31 +24,26 @@ pub(super) const CASES: &[Case] = &[
     case!("reports/a lost `shutdown` is found out", shutdown),
 ];
 
-/// The pause per key that a source makes for a real flared, in µs: a copy of 40 keys takes about
-/// two seconds then, long enough to kill the index while it runs.
+/// The pause per key that the source of a copy makes, in µs: a copy of 40 keys takes about two
+/// seconds then, long enough to kill the index while it runs.
 const COPY_PAUSE_MICROS: u32 = 50_000;
 
-/// 1 x `replicas` on one node with 40 keys, and `more` nodes that are not started, each with slow
-/// copies and a control port.
-async fn with_latecomers(ctx: &Context, manifest: Manifest, more: usize) -> Result<Cluster> {
-    let mut index = ctx.auto_index(manifest)?;
+/// 1 x 1 with 40 keys on the first of two nodes, the other a proxy; copies are slow.
+async fn master_and_proxy(ctx: &Context) -> Result<(Cluster, Ledger)> {
+    let mut index = ctx.auto_index(Manifest::shape(1, 1))?;
     index.start().await?;
-    let mut nodes = ctx.nodes(1 + more, &index)?;
+    let mut nodes = ctx.nodes(2, &index)?;
     for node in &mut nodes {
-        if node.is_real() {
-            node.setting("reconstruction-interval", &COPY_PAUSE_MICROS);
-        } else {
-            node.with_control(ctx.env().ports.take()?);
-        }
+        node.setting("reconstruction-interval", &COPY_PAUSE_MICROS);
+        node.with_control(ctx.env().ports.take()?);
     }
     let mut cluster = Cluster { index, nodes };
     cluster.nodes[0].start().await?;
-    let has_master = |map: &crate::suite::map::NodeMap| {
-        ensure!(map.master(0).is_some(), "{map}");
-        Ok(())
-    };
-    cluster.agree("a master", has_master).await?;
-    Ok(cluster)
+    cluster.takes_shape(1, 1).await?;
+    cluster.nodes[1].start().await?;
+    cluster.sees(&cluster.nodes[1].key(), "a proxy", |e| e.role == Role::Proxy).await?;
+    let ledger = cluster.fill("k", 40).await?;
+    Ok((cluster, ledger))
 }
 
 /// Waits until the node has begun to copy.
@@ -72,43 +68,25 @@ async fn copied(node: &Node) -> Result<()> {
 
 /// Lets a copy of node `i` end without its report being heard, with the index dead meanwhile.
 async fn lose(cluster: &mut Cluster, i: usize, report: &str) -> Result<()> {
-    let stand_in = !cluster.nodes[i].is_real();
-    if stand_in {
-        cluster.nodes[i].order("copy hold").await?;
+    if !cluster.nodes[i].is_real() {
         cluster.nodes[i].order(&format!("lose {report}")).await?;
     }
     copying(&cluster.nodes[i]).await?;
     cluster.index.kill().await?;
-    if stand_in {
-        cluster.nodes[i].order("copy release").await?;
-    }
     copied(&cluster.nodes[i]).await?;
     cluster.index.start().await
 }
 
-/// Prepares a node so that it copies slowly enough for [`lose`], and starts it.
-async fn start_held(cluster: &mut Cluster, i: usize) -> Result<()> {
-    cluster.nodes[i].start().await?;
-    if !cluster.nodes[i].is_real() {
-        cluster.nodes[i].order("copy hold").await?;
-    }
-    Ok(())
-}
-
 async fn active(ctx: Context) -> Result<()> {
-    let mut cluster = with_latecomers(&ctx, Manifest::shape(1, 2), 1).await?;
-    let ledger = cluster.fill("k", 40).await?;
-    start_held(&mut cluster, 1).await?;
+    let (mut cluster, ledger) = master_and_proxy(&ctx).await?;
+    cluster.index.set_manifest(Manifest::shape(1, 2))?;
     lose(&mut cluster, 1, "active").await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
 }
 
 async fn ready(ctx: Context) -> Result<()> {
-    let mut cluster = with_latecomers(&ctx, Manifest::shape(1, 1), 1).await?;
-    let ledger = cluster.fill("k", 40).await?;
-    start_held(&mut cluster, 1).await?;
-    cluster.sees(&cluster.nodes[1].key(), "a proxy", |e| e.role == Role::Proxy).await?;
+    let (mut cluster, ledger) = master_and_proxy(&ctx).await?;
     cluster.index.set_manifest(Manifest::shape(2, 1))?;
     lose(&mut cluster, 1, "ready").await?;
     cluster.takes_shape(2, 1).await?;
@@ -117,23 +95,23 @@ async fn ready(ctx: Context) -> Result<()> {
 
 /// The copy fails, the node says so and nobody hears it: it must not stay in preparation for ever.
 async fn proxy(ctx: Context) -> Result<()> {
-    let mut cluster = with_latecomers(&ctx, Manifest::shape(1, 2), 1).await?;
+    let (mut cluster, ledger) = master_and_proxy(&ctx).await?;
     if cluster.nodes[1].is_real() {
         return skip("a real flared's copy cannot be made to fail while its source lives");
     }
-    let ledger = cluster.fill("k", 40).await?;
-    cluster.nodes[1].start().await?;
     cluster.nodes[1].order("copy fail").await?;
     cluster.nodes[1].order("lose proxy").await?;
-    let preparing = |e: &Entry| e.role == Role::Slave && e.state == State::Prepare;
+    cluster.index.set_manifest(Manifest::shape(1, 2))?;
     let key = cluster.nodes[1].key();
     eventually(PATIENCE, "the slave to prepare", || async {
-        ensure!(preparing(cluster.index.map().await?.node(&key)?), "not yet");
+        let map = cluster.index.map().await?;
+        let entry = map.node(&key)?;
+        ensure!(entry.role == Role::Slave && entry.state == State::Prepare, "not yet:\n{map}");
         Ok(())
     })
     .await?;
-    copied(&cluster.nodes[1]).await?;
     cluster.index.kill().await?;
+    copied(&cluster.nodes[1]).await?;
     cluster.index.start().await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
