@@ -43,8 +43,8 @@ struct RunArgs {
     /// Default: flare-operator beside this program.
     #[arg(long, value_name = "PATH")]
     index: Option<PathBuf>,
-    /// How many tests run at a time.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// How many tests run at a time. They wait most of the time.
+    #[arg(long, default_value_t = 4, value_name = "N")]
     jobs: usize,
     /// Folder for the tests' scratch folders. Default: a new one in the temporary folder.
     #[arg(long, value_name = "DIR")]
