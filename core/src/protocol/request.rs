@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::model::NodeKey;
 use crate::protocol::command::{
     Kill, Meta, NodeAdd, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables, Shutdown,
     Stats, Verbosity, Version,
@@ -92,6 +93,33 @@ impl Request {
             Self::ShowVariables(_) => "show",
             Self::Kill(_) => "kill",
             Self::Verbosity(_) => "verbosity",
+        }
+    }
+}
+
+/// The line that asks for it, without its end: for logs, and for tests that read it again.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let node = |node: &NodeKey| format!("{} {}", node.name(), node.port());
+        match self {
+            Self::Ping(_) => f.write_str("ping"),
+            Self::Version(_) => f.write_str("version"),
+            Self::Quit(_) => f.write_str("quit"),
+            Self::Meta(_) => f.write_str("meta"),
+            Self::NodeAdd(add) => write!(f, "node add {}", node(&add.node)),
+            Self::NodeRole(NodeRole { node: key, role, balance, partition }) => {
+                write!(f, "node role {} {role} {balance} {partition}", node(key))
+            }
+            Self::NodeState(NodeState { node: key, state }) => {
+                write!(f, "node state {} {state}", node(key))
+            }
+            Self::NodeRemove(remove) => write!(f, "node remove {}", node(&remove.node)),
+            Self::Shutdown(shutdown) => write!(f, "shutdown {}", node(&shutdown.node)),
+            Self::Stats(stats) => f.write_str(stats.words()),
+            Self::ShowVariables(_) => f.write_str("show variables"),
+            Self::Kill(kill) => write!(f, "kill {}", kill.thread_id),
+            Self::Verbosity(Verbosity { noreply: false }) => f.write_str("verbosity 1"),
+            Self::Verbosity(Verbosity { noreply: true }) => f.write_str("verbosity 1 noreply"),
         }
     }
 }

@@ -49,6 +49,19 @@ impl Stats {
         }
     }
 
+    /// The words that ask for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Process => "stats",
+            Self::Empty => "stats items",
+            Self::Nodes => "stats nodes",
+            Self::Threads => "stats threads",
+            Self::RequestThreads => "stats threads request",
+            Self::SlaveThreads => "stats threads slave",
+            Self::ThreadQueue => "stats threads queue",
+        }
+    }
+
     /// Nothing to tell.
     pub const EMPTY: &'static [u8] = reply::END;
 }
