@@ -1,0 +1,154 @@
+//! Starts the actors of one cluster and ties them together.
+//!
+//! Everything they are handed comes in with a [`Blueprint`], so that a test can start the shipped
+//! actors on a clock, a network and a store of its own.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, AsyncContext, Context};
+use flare_core::policy::breaker::BreakerSettings;
+use flare_core::policy::suspicion::MonitorSettings;
+use flare_core::protocol::command::Variables;
+use flare_core::stored::StoredTopology;
+use flare_core::topology::{Mode, Settings, Topology};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::failover::{self, FailoverActor, Orders};
+use crate::link::{LinkHome, TopologyEars};
+use crate::metrics::ClusterMetrics;
+use crate::net::{Listener, Network};
+use crate::obituary::{Death, Obituary};
+use crate::session::{self, Limits, ListenerActor, ListenerDoors, SessionHome, TopologyDoors};
+use crate::store::{Medium, StoreActor};
+use crate::topology::{self, ChangeMonitoring, Published, TopologyActor};
+
+/// What a cluster's actors are made from.
+pub struct Blueprint<M> {
+    /// The cluster's name, for logs, metrics and the page.
+    pub name: Arc<str>,
+    /// What was stored.
+    pub stored: StoredTopology,
+    /// Who decides, and how much there may be.
+    pub settings: Settings,
+    /// How nodes are watched.
+    pub monitoring: MonitorSettings,
+    /// When so many are dead that nothing is done by itself.
+    pub breaking: BreakerSettings,
+    /// What peers may use up.
+    pub limits: Limits,
+    /// What `show variables` tells.
+    pub variables: Variables,
+    /// The time.
+    pub clock: Clock,
+    /// How to reach nodes.
+    pub network: Rc<dyn Network>,
+    /// The index port.
+    pub socket: Box<dyn Listener>,
+    /// Where the map is made safe.
+    pub medium: M,
+    /// Where counts go.
+    pub metrics: ClusterMetrics,
+    /// Who hears of the end of an actor that the cluster cannot do without.
+    pub deaths: mpsc::Sender<Death>,
+}
+
+/// The actors of one cluster; clones name the same ones.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Owns the node map.
+    pub topology: Addr<TopologyActor>,
+    /// Owns the suspicion.
+    pub failover: Addr<FailoverActor>,
+    /// Writes the map.
+    pub store: Addr<StoreActor>,
+    /// Owns the index port.
+    pub listener: Addr<ListenerActor>,
+    /// The committed map.
+    pub published: watch::Receiver<Published>,
+}
+
+impl Cluster {
+    /// Starts all actors; must be called inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// When the system has no thread to give to the store.
+    pub fn start<M: Medium>(blueprint: Blueprint<M>) -> io::Result<Self> {
+        let Blueprint { name, stored, settings, monitoring, limits, clock, metrics, .. } =
+            blueprint;
+        let deaths = blueprint.deaths;
+        let mode = settings.mode;
+        let core = Topology::new(stored, settings);
+        let published = watch::Sender::new(Published::new(Arc::clone(core.snapshot())));
+        let watching = published.subscribe();
+
+        let topology_context = Context::<TopologyActor>::new();
+        let topology = topology_context.address();
+        let store = StoreActor::new(
+            blueprint.medium,
+            topology.clone().recipient(),
+            metrics.clone(),
+            Some(Obituary::to_process(&deaths, "store")),
+        )?
+        .start();
+        let failover = FailoverActor::new(
+            monitoring,
+            blueprint.breaking,
+            core.snapshot(),
+            clock,
+            Orders::from(&topology),
+            Some(Obituary::to_process(&deaths, "failover")),
+        )
+        .start();
+        let link_home = Rc::new(LinkHome {
+            cluster: Arc::clone(&name),
+            clock,
+            published: watching.clone(),
+            network: Rc::clone(&blueprint.network),
+            metrics: metrics.clone(),
+            topology: TopologyEars::from(&topology),
+            failover: failover.clone().recipient(),
+        });
+        topology_context.run(TopologyActor::new(topology::Parts {
+            cluster: Arc::clone(&name),
+            topology: core,
+            mode,
+            clock,
+            store: store.clone().recipient(),
+            failover: failover.clone().recipient(),
+            link_home,
+            monitoring,
+            published,
+            metrics: metrics.clone(),
+            obituary: Some(Obituary::to_process(&deaths, "topology")),
+        }));
+        let listener_context = Context::<ListenerActor>::new();
+        let listener = listener_context.address();
+        let home = Rc::new(SessionHome {
+            published: watching.clone(),
+            topology: TopologyDoors::from(&topology),
+            listener: ListenerDoors::from(&listener),
+            network: blueprint.network,
+            clock,
+            metrics,
+            cluster: name,
+            checks_origin: matches!(mode, Mode::Automatic(_)),
+        });
+        listener_context.run(ListenerActor::new(session::Parts {
+            socket: blueprint.socket,
+            limits,
+            variables: blueprint.variables,
+            home,
+            obituary: Some(Obituary::to_process(&deaths, "listener")),
+        }));
+        Ok(Self { topology, failover, store, listener, published: watching })
+    }
+
+    /// Watches nodes in another way from now on.
+    pub fn change_monitoring(&self, monitoring: MonitorSettings, breaking: BreakerSettings) {
+        self.topology.do_send(ChangeMonitoring { settings: monitoring });
+        self.failover.do_send(failover::ChangeSettings { monitoring, breaking });
+    }
+}

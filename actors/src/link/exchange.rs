@@ -1,0 +1,149 @@
+//! One request to a node and its answer.
+//!
+//! Nodes do not number their answers, so there is one exchange at a time, and a connection whose
+//! exchange has failed in any other way than by a clean refusal is closed: an answer that comes
+//! late can then never be taken for another's.
+
+use bytes::Bytes;
+use flare_core::protocol::line::LineBuffer;
+use flare_core::protocol::node::{
+    FlushAll, NodeStats, NodeSync, Ping, ReplyError, Stats, StatsThreads, flush_all, ping,
+    stats_threads, take,
+};
+use flare_core::topology::Observation;
+use tokio::time::Instant;
+
+/// `stats` and `stats threads` in one write: they belong to one moment.
+const OBSERVE: &[u8] = b"stats\r\nstats threads\r\n";
+
+/// What is asked of the node.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// `ping`
+    Ping(Ping),
+    /// `node sync`
+    Push {
+        /// The version of the map.
+        version: u64,
+        /// Its answer.
+        reply: NodeSync,
+    },
+    /// `stats`, then `stats threads`
+    Observe {
+        /// The answer to the first, once it is whole.
+        stats: Option<NodeStats>,
+        /// The answer to the first.
+        first: Stats,
+        /// The answer to the second.
+        second: StatsThreads,
+    },
+    /// `stats threads` alone
+    ReadQueue {
+        /// The thread type whose queue is looked at.
+        towards: u32,
+        /// Its answer.
+        reply: StatsThreads,
+    },
+    /// `flush_all`
+    Empty {
+        /// The stored intent.
+        intent: u64,
+        /// Its answer.
+        reply: FlushAll,
+    },
+}
+
+/// What the node answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    Pong,
+    MapTaken { version: u64 },
+    Observed(Observation),
+    Emptied { intent: u64 },
+    QueueRead { towards: u32, quiet: bool },
+}
+
+/// A question that has been asked.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) question: Question,
+    /// What has not been written yet.
+    pub(super) unsent: Bytes,
+    pub(super) began: Instant,
+    pub(super) deadline: Instant,
+    /// When the next ping that could not be sent counts as missed.
+    pub(super) missed_at: Instant,
+}
+
+impl Question {
+    pub(super) fn ping() -> (Self, Bytes) {
+        (Self::Ping(Ping), Bytes::from_static(ping::REQUEST))
+    }
+
+    pub(super) fn push(version: u64, request: Bytes) -> (Self, Bytes) {
+        (Self::Push { version, reply: NodeSync }, request)
+    }
+
+    pub(super) fn observe() -> (Self, Bytes) {
+        let question =
+            Self::Observe { stats: None, first: Stats::default(), second: StatsThreads::default() };
+        (question, Bytes::from_static(OBSERVE))
+    }
+
+    pub(super) fn read_queue(towards: u32) -> (Self, Bytes) {
+        let question = Self::ReadQueue { towards, reply: StatsThreads::default() };
+        (question, Bytes::from_static(stats_threads::REQUEST))
+    }
+
+    pub(super) fn empty(intent: u64) -> (Self, Bytes) {
+        (Self::Empty { intent, reply: FlushAll }, Bytes::from_static(flush_all::REQUEST))
+    }
+
+    /// For `stats threads` and logs.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ping(_) => "ping",
+            Self::Push { .. } => "node_sync",
+            Self::Observe { .. } | Self::ReadQueue { .. } => "stats",
+            Self::Empty { .. } => "flush_all",
+        }
+    }
+
+    /// Reads on; `None` until the answer is whole.
+    pub(super) fn read(&mut self, lines: &mut LineBuffer) -> Result<Option<Answered>, ReplyError> {
+        match self {
+            Self::Ping(reply) => Ok(take(reply, lines)?.map(|()| Answered::Pong)),
+            Self::Push { version, reply } => {
+                Ok(take(reply, lines)?.map(|()| Answered::MapTaken { version: *version }))
+            }
+            Self::Empty { intent, reply } => {
+                Ok(take(reply, lines)?.map(|()| Answered::Emptied { intent: *intent }))
+            }
+            Self::ReadQueue { towards, reply } => Ok(take(reply, lines)?.map(|threads| {
+                let seen = threads.of_kind(*towards);
+                let quiet = seen.queued == 0 && seen.busy == 0;
+                Answered::QueueRead { towards: *towards, quiet }
+            })),
+            Self::Observe { stats, first, second } => {
+                if stats.is_none() {
+                    *stats = take(first, lines)?;
+                }
+                let Some(stats) = stats else { return Ok(None) };
+                let threads = take(second, lines)?;
+                Ok(threads.map(|threads| Answered::Observed(stats.observation(&threads))))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flare_core::protocol::node::stats;
+
+    use super::*;
+
+    #[test]
+    fn the_two_parts_of_an_observation_are_one_request() {
+        assert_eq!(OBSERVE, [stats::REQUEST, stats_threads::REQUEST].concat());
+    }
+}

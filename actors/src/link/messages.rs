@@ -1,0 +1,96 @@
+//! What the link to a node can be told and asked.
+
+use std::sync::Arc;
+
+use actix::Message;
+use flare_core::model::{Incarnation, NodeKey, Timestamp};
+use flare_core::policy::suspicion::MonitorSettings;
+use flare_core::protocol::command::ThreadState;
+use flare_core::topology::Snapshot;
+
+use crate::session::Traffic;
+
+/// The node may be told of this map; a newer one replaces an unsent older one.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct PushMap {
+    /// The map.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// Asks for the node's `stats` and `stats threads` now, not at the next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ProbeNode;
+
+/// Empties the node, if it is this very process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct EmptyNode {
+    /// The stored intent.
+    pub intent: u64,
+    /// The process that may be emptied (R13).
+    pub incarnation: Incarnation,
+}
+
+/// Watches the node's `stats threads` until nothing is queued or executing towards a thread type,
+/// three readings in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct WatchQueue {
+    /// The thread type of the node that it sends to.
+    pub towards: u32,
+    /// Give up at this moment, without a word.
+    pub until: Timestamp,
+}
+
+/// The node has just called the index itself, so it listens: connect now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NodeCalled;
+
+/// How the node is watched changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ChangeSettings {
+    /// The new settings.
+    pub settings: MonitorSettings,
+}
+
+/// Ends the connection and opens another (`kill` of a monitor).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ReopenLink;
+
+/// The node is no longer in the map: the link ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct EndLink;
+
+/// Asks what the link is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "LinkFacts")]
+pub struct GetFacts;
+
+/// The answer to [`GetFacts`].
+#[derive(Debug, Clone, PartialEq, Eq, actix::MessageResponse)]
+pub struct LinkFacts {
+    /// What `kill` takes.
+    pub thread: u32,
+    /// The node.
+    pub node: NodeKey,
+    /// The node's thread type, which is the link's type in `stats threads`.
+    pub thread_type: u32,
+    /// What it does.
+    pub state: ThreadState,
+    /// The request that the node has not answered.
+    pub op: &'static str,
+    /// Seconds since the link was made.
+    pub uptime: u64,
+    /// 1 when the newest map is not acknowledged.
+    pub queue: u64,
+    /// How long it has not been, in seconds.
+    pub behind: u64,
+    /// Bytes of all its connections.
+    pub traffic: Traffic,
+}

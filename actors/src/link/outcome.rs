@@ -1,0 +1,179 @@
+//! What follows from an answer, a refusal or the loss of the connection: the link's own state, and
+//! what it tells the topology and the failover actor.
+
+use std::io;
+
+use flare_core::model::State;
+use flare_core::policy::suspicion::Evidence;
+use flare_core::protocol::node::ReplyError;
+use flare_core::topology::Observation;
+use tokio::time::Instant;
+use tracing::{debug, info, trace, warn};
+
+use super::exchange::{Answered, Exchange, Question};
+use super::{NodeLink, PUSH_RETRY_PAUSE, QUEUE_READING_PAUSE, QUIET_READINGS, Wire};
+use crate::failover::EvidenceSeen;
+use crate::metrics::Miss;
+use crate::topology::{
+    LinkEnded, LinkOpened, MapAcknowledged, NodeEmptied, NodeObserved, QueueDrained,
+};
+
+/// Why a connection is of no more use.
+pub(super) enum Loss {
+    /// The other side ended it, or the network did.
+    Ended(Option<io::Error>),
+    /// No answer came in time.
+    Silence,
+    /// The answer is none.
+    Nonsense(ReplyError),
+}
+
+impl NodeLink {
+    /// The exchange ended well.
+    pub(super) fn answered(&mut self, answer: Answered) {
+        let Some(exchange) = self.take_exchange() else { return };
+        let took = exchange.began.elapsed();
+        trace!(parent: &self.span, ?answer, ?took, "answered");
+        match answer {
+            Answered::Pong => {
+                self.home.metrics.ping_answered(took);
+                self.tell(Evidence::PingAnswered { incarnation: self.incarnation });
+            }
+            Answered::MapTaken { version } => {
+                self.home.metrics.push_acknowledged(took);
+                self.acknowledged = version;
+                if self.must_push().is_none() {
+                    self.unacknowledged_since = None;
+                }
+                let node = self.node.clone();
+                self.home.topology.acknowledged.do_send(MapAcknowledged { node, version });
+            }
+            Answered::Observed(observation) => self.observed(observation),
+            Answered::QueueRead { towards, quiet } => self.queue_read(towards, quiet),
+            Answered::Emptied { intent } => self.tell_emptied(intent, true),
+        }
+    }
+
+    fn observed(&mut self, observation: Observation) {
+        self.incarnation = Some(observation.incarnation);
+        self.acknowledged = observation.version;
+        if self.told_open != Some(true) {
+            self.told_open = Some(true);
+            self.home.topology.opened.do_send(LinkOpened { node: self.node.clone() });
+        }
+        let node = self.node.clone();
+        self.home.topology.observed.do_send(NodeObserved { node, observation });
+    }
+
+    /// The node said no, or something that is no answer.
+    pub(super) fn refused(&mut self, error: ReplyError) -> Result<(), Loss> {
+        if !error.keeps_connection() {
+            return Err(Loss::Nonsense(error));
+        }
+        let Some(exchange) = self.take_exchange() else { return Ok(()) };
+        warn!(parent: &self.span, request = exchange.question.name(), %error, "refused");
+        match exchange.question {
+            Question::Ping(_) => {
+                self.home.metrics.ping_missed(Miss::Sick);
+                self.tell(Evidence::PingFailed);
+                Ok(())
+            }
+            Question::Push { .. } => {
+                self.home.metrics.push_failed(Miss::Sick);
+                self.push_at = Instant::now() + PUSH_RETRY_PAUSE;
+                self.probe_wanted = true;
+                Ok(())
+            }
+            // A flared answers `stats`: whatever this is, it is none.
+            Question::Observe { .. } | Question::ReadQueue { .. } => Err(Loss::Nonsense(error)),
+            Question::Empty { intent, .. } => {
+                self.tell_emptied(intent, false);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn take_exchange(&mut self) -> Option<Box<Exchange>> {
+        match &mut self.wire {
+            Wire::Open(open) => open.exchange.take(),
+            Wire::Closed | Wire::Connecting { .. } => None,
+        }
+    }
+
+    /// The connection is of no more use.
+    pub(super) fn lost(&mut self, loss: Loss) {
+        let asked = self.close();
+        let miss = match loss {
+            Loss::Ended(error) => {
+                debug!(parent: &self.span, ?error, asked, "the connection ended");
+                self.tell(Evidence::ConnectionEnded);
+                Miss::Ended
+            }
+            Loss::Silence => {
+                info!(parent: &self.span, asked, "no answer in time");
+                self.tell(Evidence::PingMissed);
+                Miss::Timeout
+            }
+            Loss::Nonsense(error) => {
+                warn!(parent: &self.span, asked, %error, "not an answer of a flared");
+                self.tell(Evidence::PingFailed);
+                Miss::Sick
+            }
+        };
+        match asked {
+            Some("node_sync") => self.home.metrics.push_failed(miss),
+            Some(_) => self.home.metrics.ping_missed(miss),
+            None => {}
+        }
+    }
+
+    /// Closes the connection and tells who waits for it; with what was being asked.
+    pub(super) fn close(&mut self) -> Option<&'static str> {
+        let exchange = self.take_exchange();
+        self.wire = Wire::Closed;
+        self.incarnation = None;
+        if let Some(Question::Empty { intent, .. }) = exchange.as_ref().map(|it| &it.question) {
+            self.tell_emptied(*intent, false);
+        }
+        self.tell_closed();
+        exchange.map(|exchange| exchange.question.name())
+    }
+
+    pub(super) fn tell_closed(&mut self) {
+        if let Some(order) = self.to_empty.take() {
+            self.tell_emptied(order.intent, false);
+        }
+        if self.told_open != Some(false) {
+            self.told_open = Some(false);
+            self.home.topology.ended.do_send(LinkEnded { node: self.node.clone() });
+        }
+    }
+
+    pub(super) fn tell_emptied(&self, intent: u64, ok: bool) {
+        let node = self.node.clone();
+        self.home.topology.emptied.do_send(NodeEmptied { node, intent, ok });
+    }
+
+    pub(super) fn tell(&mut self, evidence: Evidence) {
+        let down = {
+            let published = self.home.published.borrow();
+            let stored = published.snapshot.node(&self.node);
+            stored.is_some_and(|stored| stored.entry.state == State::Down)
+        };
+        self.pacing.after(evidence, down, &self.settings, self.home.clock.now());
+        self.home.failover.do_send(EvidenceSeen { node: self.node.clone(), evidence });
+    }
+
+    fn queue_read(&mut self, towards: u32, quiet: bool) {
+        let Some(watch) = self.queue_watch.as_mut().filter(|watch| watch.towards == towards) else {
+            return;
+        };
+        watch.quiet = if quiet { watch.quiet + 1 } else { 0 };
+        watch.next_at = Instant::now() + QUEUE_READING_PAUSE;
+        if watch.quiet >= QUIET_READINGS {
+            self.queue_watch = None;
+            let node = self.node.clone();
+            self.home.topology.drained.do_send(QueueDrained { node, towards });
+        }
+    }
+}

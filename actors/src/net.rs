@@ -1,0 +1,153 @@
+//! The network that actors are handed: connect, listen, resolve, and whether an address is ours.
+//!
+//! [`SystemNetwork`] is the real one. A test hands in its own, so that the shipped actors run over
+//! pipes and under paused time. Everything runs on one thread; nothing here is `Send`.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the kernel keeps while the accept loop is busy: enough for every node of a
+/// large cluster to call at once.
+pub const BACKLOG: i32 = 4096;
+
+/// A future of the network.
+pub type NetFuture<T> = Pin<Box<dyn Future<Output = io::Result<T>>>>;
+
+/// A byte stream in both directions.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+/// A socket that listens.
+pub trait Listener {
+    /// The next connection and the address of its other end.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
+
+    /// Where it listens; the real port if 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// What actors need of the network.
+pub trait Network {
+    /// Opens a connection. A refused one fails with `ConnectionRefused`; there is no deadline.
+    fn connect(&self, to: SocketAddr) -> NetFuture<Box<dyn Stream>>;
+
+    /// The addresses of a host name, IPv4 only if it has any (flared listens on IPv4 only).
+    fn resolve(&self, name: &str) -> NetFuture<Vec<IpAddr>>;
+
+    /// Is this one of this host's own addresses?
+    fn is_local(&self, address: IpAddr) -> bool;
+}
+
+/// The network of the host.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemNetwork;
+
+impl Network for SystemNetwork {
+    fn connect(&self, to: SocketAddr) -> NetFuture<Box<dyn Stream>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect(to).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    fn resolve(&self, name: &str) -> NetFuture<Vec<IpAddr>> {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Box::pin(std::future::ready(Ok(vec![address])));
+        }
+        let name = name.to_owned();
+        Box::pin(async move {
+            let all: Vec<IpAddr> =
+                tokio::net::lookup_host((name, 0)).await?.map(|found| found.ip()).collect();
+            let v4: Vec<IpAddr> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
+            Ok(if v4.is_empty() { all } else { v4 })
+        })
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        // Only an address of this host can be bound.
+        address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+    }
+}
+
+/// Listens on `at`, with [`BACKLOG`].
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub fn listen(at: SocketAddr) -> io::Result<Box<dyn Listener>> {
+    let domain = socket2::Domain::for_address(at);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // As every server: a restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(Box::new(TcpListener::from_std(socket.into())?))
+}
+
+impl Listener for TcpListener {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        TcpListener::poll_accept(self, cx).map(|accepted| {
+            let (stream, peer) = accepted?;
+            // Both may fail on a connection that has ended already; its reader will see that.
+            let _ = stream.set_nodelay(true);
+            let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+            Ok((Box::new(stream) as Box<dyn Stream>, unmapped(peer)))
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpListener::local_addr(self)
+    }
+}
+
+/// An IPv4 peer on an IPv6 socket, as IPv4.
+fn unmapped(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+/// Do both addresses belong to one host, as far as this host can tell? Its own addresses count as
+/// each other: a node beside the index may call from 127.0.0.1 though its name means another.
+pub fn is_same_host(network: &dyn Network, one: IpAddr, other: IpAddr) -> bool {
+    one == other || (network.is_local(one) && network.is_local(other))
+}
+
+/// The address to listen on when only a port is given.
+pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_count_as_each_other() {
+        let net = SystemNetwork;
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(is_same_host(&net, ip("127.0.0.1"), ip("127.0.0.9")));
+        assert!(is_same_host(&net, ip("192.0.2.1"), ip("192.0.2.1")));
+        // TEST-NET-1 is nobody's address.
+        assert!(!is_same_host(&net, ip("127.0.0.1"), ip("192.0.2.1")));
+    }
+
+    #[tokio::test]
+    async fn a_number_needs_no_lookup() {
+        let found = SystemNetwork.resolve("192.0.2.7").await.unwrap();
+        assert_eq!(found, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
+    }
+}

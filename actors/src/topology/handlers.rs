@@ -1,0 +1,178 @@
+//! Messages that become inputs of the core, one for one.
+
+use actix::{Context, Handler, ResponseFuture};
+use flare_core::topology::{Answer, Input, Mode, Refusal, RequestId};
+use tokio::sync::oneshot;
+
+use super::{
+    ChangeBreaker, ChangeMonitoring, ChangeWanted, FinishSteps, LinkEnded, LinkOpened,
+    MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved, QueueDrained, RegisterNode,
+    RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, TopologyActor,
+};
+use crate::link::{ChangeSettings, NodeCalled};
+use crate::overview::ForgetNode;
+
+impl TopologyActor {
+    /// Submits a change that somebody waits for.
+    fn change(
+        &mut self,
+        input: impl FnOnce(RequestId) -> Input,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Answer> {
+        if !self.finishing.is_empty() {
+            return Box::pin(std::future::ready(Answer::Refused(Refusal::StoodDown)));
+        }
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        let (asker, answer) = oneshot::channel();
+        self.askers.insert(request, asker);
+        self.submit(input(request), Some(request), ctx);
+        // The sender is dropped unanswered only when this actor ends.
+        Box::pin(async { answer.await.unwrap_or(Answer::Refused(Refusal::StoodDown)) })
+    }
+}
+
+impl Handler<RegisterNode> for TopologyActor {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, message: RegisterNode, ctx: &mut Context<Self>) -> Self::Result {
+        let RegisterNode { node, origin } = message;
+        if let Some(link) = self.links.get(&node) {
+            // It listens, or it would not call: no need to sit out a pause.
+            link.addr.do_send(NodeCalled);
+        }
+        self.change(|request| Input::Register { request, node, origin }, ctx)
+    }
+}
+
+impl Handler<SetNodeRole> for TopologyActor {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, message: SetNodeRole, ctx: &mut Context<Self>) -> Self::Result {
+        let SetNodeRole { node, role, balance, partition, origin } = message;
+        self.change(
+            |request| Input::SetRole { request, node, role, balance, partition, origin },
+            ctx,
+        )
+    }
+}
+
+impl Handler<SetNodeState> for TopologyActor {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, message: SetNodeState, ctx: &mut Context<Self>) -> Self::Result {
+        let SetNodeState { node, state, origin } = message;
+        self.change(|request| Input::SetState { request, node, state, origin }, ctx)
+    }
+}
+
+impl Handler<RemoveNode> for TopologyActor {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, message: RemoveNode, ctx: &mut Context<Self>) -> Self::Result {
+        let RemoveNode { node, origin } = message;
+        self.change(|request| Input::Remove { request, node, origin }, ctx)
+    }
+}
+
+impl Handler<ShutdownNode> for TopologyActor {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, message: ShutdownNode, ctx: &mut Context<Self>) -> Self::Result {
+        let ShutdownNode { node, origin } = message;
+        self.change(|request| Input::Shutdown { request, node, origin }, ctx)
+    }
+}
+
+impl Handler<ForgetNode> for TopologyActor {
+    type Result = ResponseFuture<Result<(), Refusal>>;
+
+    fn handle(&mut self, ForgetNode { node }: ForgetNode, ctx: &mut Context<Self>) -> Self::Result {
+        let origin = flare_core::topology::Origin::Admin;
+        let answer = self.change(|request| Input::Remove { request, node, origin }, ctx);
+        Box::pin(async move {
+            match answer.await {
+                Answer::Refused(refusal) => Err(refusal),
+                Answer::Done | Answer::Registered(_) => Ok(()),
+            }
+        })
+    }
+}
+
+impl Handler<ChangeWanted> for TopologyActor {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, message: ChangeWanted, ctx: &mut Context<Self>) -> Self::Result {
+        let ChangeWanted { wanted } = message;
+        let step = self.topology.handle(Input::WantedChanged { wanted }, self.clock.now())?;
+        if matches!(self.mode, Mode::Automatic(_)) {
+            self.mode = Mode::Automatic(wanted);
+        }
+        self.carry_out(step, ctx);
+        Ok(())
+    }
+}
+
+impl Handler<ChangeMonitoring> for TopologyActor {
+    type Result = ();
+
+    fn handle(&mut self, ChangeMonitoring { settings }: ChangeMonitoring, _: &mut Context<Self>) {
+        self.monitoring = settings;
+        for link in self.links.values() {
+            link.addr.do_send(ChangeSettings { settings });
+        }
+    }
+}
+
+impl Handler<FinishSteps> for TopologyActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: FinishSteps, _: &mut Context<Self>) -> Self::Result {
+        let (waiting, finished) = oneshot::channel();
+        self.finishing.push(waiting);
+        let idle = self.askers.is_empty() && self.writes_in_hand == 0;
+        Box::pin(async move {
+            if !idle {
+                let _ = finished.await;
+            }
+        })
+    }
+}
+
+/// Messages that nobody waits for.
+macro_rules! becomes_input {
+    ($message:ident { $($field:ident),* } => $input:ident) => {
+        impl Handler<$message> for TopologyActor {
+            type Result = ();
+
+            fn handle(&mut self, message: $message, ctx: &mut Context<Self>) {
+                let $message { $($field),* } = message;
+                self.submit(Input::$input { $($field),* }, None, ctx);
+            }
+        }
+    };
+}
+
+becomes_input!(MarkNodeDown { node, seen, reason } => MarkDown);
+becomes_input!(ReturnNode { node, seen } => Return);
+becomes_input!(ChangeBreaker { open, assigned, dead } => BreakerChanged);
+becomes_input!(LinkOpened { node } => LinkOpened);
+becomes_input!(LinkEnded { node } => LinkEnded);
+becomes_input!(MapAcknowledged { node, version } => Acknowledged);
+becomes_input!(NodeObserved { node, observation } => Observed);
+becomes_input!(QueueDrained { node, towards } => QueueDrained);
+becomes_input!(NodeEmptied { node, intent, ok } => Emptied);
+
+impl Handler<StoreAnswered> for TopologyActor {
+    type Result = ();
+
+    fn handle(&mut self, message: StoreAnswered, ctx: &mut Context<Self>) {
+        let StoreAnswered { generation, outcome } = message;
+        self.writes_in_hand = self.writes_in_hand.saturating_sub(1);
+        let input = match outcome {
+            Ok(()) => Input::Stored { generation },
+            Err(failure) => Input::StoreFailed { generation, failure },
+        };
+        self.submit(input, None, ctx);
+    }
+}
