@@ -1,1 +1,33 @@
-//! The wiring of the binary.
+//! The wiring of the binary: reads settings, starts the actors, listens to signals. Decides
+//! nothing.
+//!
+//! * [`cli`]: the command line. [`flarei_conf`]: flarei's own settings, as flags and as its file.
+//! * [`index`]: `flare-operator index`. [`transfer`]: `import` and `export` of flarei's map.
+
+mod cli;
+mod flarei_conf;
+mod index;
+mod limits;
+mod settings;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs the command line of this process. Errors are sentences on stderr; see
+/// `flare-operator --help` for the exit codes.
+pub fn main() -> ExitCode {
+    let outcome = match cli::Cli::parse().command {
+        cli::Command::Index(flags) => index::run(*flags),
+        cli::Command::Import(flags) => transfer::import(&flags),
+        cli::Command::Export(flags) => transfer::export(&flags),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("flare-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

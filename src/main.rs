@@ -1,3 +1,5 @@
 //! The flare-operator binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    flare_operator::main()
+}
