@@ -34,10 +34,22 @@ struct Keeper {
     paths: Paths,
     lock: Lock,
     record: Record,
-    guard: Child,
+    guard: Guard,
     door: Child,
     /// Closing it ends the supervisor.
     leash: Option<ChildStdin>,
+}
+
+/// The guard's process. It would take the end of its input for the end of the keeper and clean up
+/// beside it, so it is ended first.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What the process that called `up` said.
@@ -108,7 +120,7 @@ impl Keeper {
         let mut record = Record { keeper, guard: None, door: None, supervisor: None };
         record.store(paths)?;
         let guard = spawn_guard(paths, lock)?;
-        record.guard = Process::now(guard.id()).ok();
+        record.guard = Process::now(guard.0.id()).ok();
         record.store(paths)?;
         let names: Vec<String> = plan.nodes().into_iter().map(|node| node.name).collect();
         cgroups::create(&paths.cgroup(), &names)?;
@@ -130,9 +142,9 @@ impl Keeper {
             if let Some(status) = self.door.try_wait().context("look after the supervisor")? {
                 bail!("the supervisor ended: {status}");
             }
-            if self.guard.try_wait().context("look after the guard")?.is_some() {
+            if self.guard.0.try_wait().context("look after the guard")?.is_some() {
                 self.guard = spawn_guard(&self.paths, &self.lock)?;
-                self.record.guard = Process::now(self.guard.id()).ok();
+                self.record.guard = Process::now(self.guard.0.id()).ok();
                 self.record.store(&self.paths)?;
             }
             if told_to_end.load(Ordering::Relaxed) {
@@ -175,13 +187,14 @@ impl Keeper {
 }
 
 /// A guard whose input ends when this process does, and which shares the lock.
-fn spawn_guard(paths: &Paths, lock: &Lock) -> Result<Child> {
+fn spawn_guard(paths: &Paths, lock: &Lock) -> Result<Guard> {
     Command::new("/proc/self/exe")
         .args(["cluster", "guard"])
         .args(paths.arguments())
         .stdin(Stdio::piped())
         .stdout(lock.share()?)
         .spawn()
+        .map(Guard)
         .context("start the guard")
 }
 

@@ -22,6 +22,7 @@ mod parts;
 mod paths;
 mod plan;
 mod record;
+mod suite;
 mod supervise;
 mod up;
 
@@ -116,6 +117,15 @@ enum Verb {
         #[arg(long)]
         follow: bool,
     },
+    /// Start a cluster of its own, use everything once, and count what stays behind
+    Suite {
+        /// Only tests with this in their name
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// Name the tests, and run none
+        #[arg(long)]
+        list: bool,
+    },
     #[command(hide = true)]
     Keep {
         #[command(flatten)]
@@ -148,6 +158,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Logs { part, lines, follow } => {
             return logs::show(&paths, part.as_deref(), lines, follow);
         }
+        Verb::Suite { filter, list } => return suite::run(&paths, &filter, list),
         Verb::Keep { shape } => {
             return keep::keep(&paths, &shape.plan()).map(|()| ExitCode::SUCCESS);
         }

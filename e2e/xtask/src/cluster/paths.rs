@@ -34,6 +34,12 @@ impl Paths {
         &self.name
     }
 
+    /// The paths of another cluster beside this one, named after it.
+    pub(crate) fn beside(&self, suffix: &str) -> Result<Self> {
+        let name = format!("{}-{suffix}", self.name);
+        Self::new(&name, Some(self.cache.clone()), Some(self.root.clone()))
+    }
+
     /// The same folder as everything inside the cluster sees it: /run/cluster.
     pub(crate) fn inside(&self) -> Self {
         Self { name: "cluster".into(), cache: self.cache.clone(), root: "/run".into() }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use rustix::process::Signal;
 
@@ -31,6 +31,9 @@ use super::record::LOOK_AGAIN;
 /// Longest time that one step of the start may take. A cluster of nine nodes on a machine that is
 /// busy with compiling needs about a minute in all.
 const STEP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A killed process is gone within milliseconds.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The cluster's folder as everything inside the cluster sees it.
 const INSIDE: &str = "/run/cluster";
@@ -188,11 +191,23 @@ impl Supervisor {
             Order::Kill { node, part } => {
                 self.known(node)?;
                 let name = format!("{node}/{}", part.program());
-                self.children.signal(&name, Signal::KILL)?;
+                self.kill(&name)?;
                 Ok(format!("{name} is killed; `heal {node}` starts it again"))
             }
             Order::Api { state } => self.api(*state),
         }
+    }
+
+    /// Kills a part and waits until it is gone, so that the next order finds it so.
+    fn kill(&mut self, name: &str) -> Result<()> {
+        self.children.signal(name, Signal::KILL)?;
+        let since = Instant::now();
+        while self.children.is_running(name) {
+            ensure!(since.elapsed() < KILL_DEADLINE, "{name} does not end");
+            self.look()?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     fn known(&self, node: &str) -> Result<Node> {
@@ -214,7 +229,7 @@ impl Supervisor {
     fn api(&mut self, state: Api) -> Result<String> {
         let name = "kube-apiserver";
         match state {
-            Api::Down => self.children.signal(name, Signal::KILL)?,
+            Api::Down => self.kill(name)?,
             Api::Freeze => self.children.signal(name, Signal::STOP)?,
             Api::Up => {
                 if !self.children.start_again(name)? {

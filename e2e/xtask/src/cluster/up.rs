@@ -1,13 +1,13 @@
 //! `up`, `down` and `status`: what a person at a terminal has to do with the keeper.
 
 use std::io::Write;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -59,40 +59,136 @@ pub(crate) fn up(paths: &Paths, plan: &Plan, foreground: bool) -> Result<ExitCod
         Found::Changing => bail!("cluster {:?} is being started or ended", paths.name()),
         Found::Nothing => {}
     }
-    needs::check_for_start(Built::look_up(paths)?.is_complete())?;
-    Built::complete(paths)?;
+    ready_to_start(paths)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
             .context("listen to signals")?;
     }
     let started = Instant::now();
-    let mut keeper = spawn_keeper(paths, plan)?;
-    let mut shown = 0;
-    let outcome = follow(paths, &mut keeper, &interrupted, &mut shown);
-    if matches!(outcome, Ok(true)) {
-        println!(
-            "cluster {:?} is up after {:.1} s: {} nodes",
-            paths.name(),
-            started.elapsed().as_secs_f64(),
-            plan.nodes
-        );
-        if !foreground {
-            let link = keeper.stdin.as_mut().context("the keeper has no input")?;
-            link.write_all(&[GO_ON]).context("tell the keeper to go on")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        println!("Ctrl-C ends it");
-        stay(paths, &mut keeper, &interrupted, &mut shown)?;
+    let Some(mut held) = hold(paths, plan, &interrupted, |text| println!("{text}"))? else {
+        println!("cluster {:?} is gone", paths.name());
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    let took = started.elapsed().as_secs_f64();
+    println!("cluster {:?} is up after {took:.1} s: {} nodes", paths.name(), plan.nodes);
+    if !foreground {
+        held.let_go()?;
+        return Ok(ExitCode::SUCCESS);
     }
-    // Closing its input is what tells the keeper to end.
-    drop(keeper.stdin.take());
-    println!("ending cluster {:?}", paths.name());
-    let ended = keeper.wait().context("wait for the keeper")?;
-    match outcome {
-        Ok(_) if ended.success() => Ok(ExitCode::from(INTERRUPTED)),
-        Ok(_) => bail!("the keeper ended: {ended}"),
-        Err(error) => Err(error),
+    println!("Ctrl-C ends it");
+    held.watch(paths, &interrupted)?;
+    held.end()?;
+    println!("cluster {:?} is gone", paths.name());
+    Ok(ExitCode::from(INTERRUPTED))
+}
+
+/// Makes sure that all is there that a cluster needs; builds the parts if need be.
+pub(crate) fn ready_to_start(paths: &Paths) -> Result<()> {
+    needs::check_for_start(Built::look_up(paths)?.is_complete())?;
+    Built::complete(paths).map(drop)
+}
+
+/// A cluster that lasts as long as this value, and no longer than this process.
+pub(crate) struct Held {
+    keeper: Child,
+    /// How many events were shown already.
+    shown: usize,
+}
+
+/// Starts a cluster and waits until every node is Ready; `None` if it was interrupted. If it does
+/// not start, or is interrupted, it is gone when this returns.
+pub(crate) fn hold(
+    paths: &Paths,
+    plan: &Plan,
+    interrupted: &AtomicBool,
+    show: impl Fn(&str),
+) -> Result<Option<Held>> {
+    let mut held = Held { keeper: spawn_keeper(paths, plan)?, shown: 0 };
+    match held.follow(paths, interrupted, show) {
+        Ok(true) => Ok(Some(held)),
+        Ok(false) => held.end().map(|()| None),
+        Err(error) => {
+            // Why it did not start says more than how the keeper ended.
+            let _ = held.end();
+            Err(error)
+        }
+    }
+}
+
+impl Held {
+    /// Lets the cluster go on without this process.
+    fn let_go(mut self) -> Result<()> {
+        let mut link = self.keeper.stdin.take().context("the keeper has no input")?;
+        link.write_all(&[GO_ON]).context("tell the keeper to go on")?;
+        // It is not ours any more, so it is not waited for.
+        std::mem::forget(self);
+        Ok(())
+    }
+
+    /// Ends the cluster and waits until everything of it is gone.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let ended = self.close()?;
+        ensure!(ended.success(), "the keeper ended with {ended}; `down` removes what is left");
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<ExitStatus> {
+        // Closing its input is what tells the keeper to end.
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().context("wait for the keeper")
+    }
+
+    /// Shows what happens until the cluster is ready (true), is to end (false), or fails.
+    fn follow(
+        &mut self,
+        paths: &Paths,
+        interrupted: &AtomicBool,
+        show: impl Fn(&str),
+    ) -> Result<bool> {
+        let mut trouble = Vec::new();
+        loop {
+            let ended = self.keeper.try_wait().context("look after the keeper")?;
+            let events = events::all(paths);
+            for event in events.iter().skip(self.shown) {
+                self.shown += 1;
+                match &event.what {
+                    What::Ready => return Ok(true),
+                    What::Progress { text } => show(text),
+                    other => trouble.push(other.text()),
+                }
+            }
+            let failed = events.iter().any(|event| matches!(event.what, What::Failed { .. }));
+            if failed || ended.is_some() {
+                bail!("cluster {:?} did not start\n{}", paths.name(), trouble.join("\n"));
+            }
+            if interrupted.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Tells of deaths until the cluster ends or this program is interrupted.
+    fn watch(&mut self, paths: &Paths, interrupted: &AtomicBool) -> Result<()> {
+        while !interrupted.load(Ordering::Relaxed) {
+            if let Some(status) = self.keeper.try_wait().context("look after the keeper")? {
+                bail!("the cluster ended by itself: {status}");
+            }
+            for event in events::all(paths).iter().skip(self.shown) {
+                self.shown += 1;
+                println!("{}", event.what.text());
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // There is nobody to tell; the next command cleans up what is left.
+        let _ = self.close();
     }
 }
 
@@ -175,59 +271,4 @@ fn spawn_keeper(paths: &Paths, plan: &Plan) -> Result<Child> {
         .stdin(Stdio::piped())
         .spawn()
         .context("start the keeper")
-}
-
-/// Shows what happens until the cluster is ready (true), or it is to end (false), or fails.
-fn follow(
-    paths: &Paths,
-    keeper: &mut Child,
-    interrupted: &AtomicBool,
-    shown: &mut usize,
-) -> Result<bool> {
-    let mut trouble = Vec::new();
-    loop {
-        let ended = keeper.try_wait().context("look after the keeper")?;
-        let events = events::all(paths);
-        for event in events.iter().skip(*shown) {
-            match &event.what {
-                What::Ready => {
-                    *shown = events.len();
-                    return Ok(true);
-                }
-                What::Progress { text } => println!("{text}"),
-                other => trouble.push(other.text()),
-            }
-        }
-        *shown = (*shown).max(events.len());
-        let failed = events.iter().any(|event| matches!(event.what, What::Failed { .. }));
-        if failed || ended.is_some() {
-            let why = trouble.join("\n");
-            bail!("cluster {:?} did not start\n{why}", paths.name());
-        }
-        if interrupted.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        thread::sleep(LOOK_AGAIN);
-    }
-}
-
-/// Tells of deaths until the cluster ends or this program is interrupted.
-fn stay(
-    paths: &Paths,
-    keeper: &mut Child,
-    interrupted: &AtomicBool,
-    shown: &mut usize,
-) -> Result<()> {
-    while !interrupted.load(Ordering::Relaxed) {
-        if let Some(status) = keeper.try_wait().context("look after the keeper")? {
-            bail!("the cluster ended by itself: {status}");
-        }
-        let events = events::all(paths);
-        for event in events.iter().skip(*shown) {
-            println!("{}", event.what.text());
-        }
-        *shown = (*shown).max(events.len());
-        thread::sleep(LOOK_AGAIN);
-    }
-    Ok(())
 }

