@@ -57,7 +57,7 @@ pub(crate) struct Copy {
 pub(crate) enum Work {
     Nothing,
     Copy(Copy),
-    /// A slave without a master: it asks to be a proxy again.
+    /// A slave of a partition that does not exist: it asks to be a proxy again.
     BecomeProxy,
 }
 
@@ -125,12 +125,13 @@ impl Cluster {
             Some(active) => (Some(active), self.maps.active_count()),
             None => (self.maps.prepare.get(&partition), self.maps.all_count()),
         };
-        let master = map.and_then(|map| map.master.as_deref());
-        match master.and_then(|key| self.target(key)) {
+        let Some(map) = map else { return Work::BecomeProxy };
+        // a master that is down is nobody to copy from, and upstream says nothing about it
+        match map.master.as_deref().and_then(|key| self.target(key)) {
             Some(master) => {
                 Work::Copy(Copy { sources: vec![master], partition, size, as_master: None })
             }
-            None => Work::BecomeProxy,
+            None => Work::Nothing,
         }
     }
 

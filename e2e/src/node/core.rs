@@ -58,17 +58,26 @@ impl Node {
 }
 
 /// The right to iterate over the storage; a node has one (flare-protocol.md 4.7).
-pub(crate) struct Iteration(Rc<Node>);
+pub(crate) struct Iteration {
+    node: Rc<Node>,
+    generation: u64,
+}
 
 impl Iteration {
     /// None while another has it.
     pub(crate) fn begin(node: &Rc<Node>) -> Option<Self> {
-        node.storage.borrow_mut().begin_iteration().then(|| Self(Rc::clone(node)))
+        let generation = node.storage.borrow_mut().begin_iteration()?;
+        Some(Self { node: Rc::clone(node), generation })
+    }
+
+    /// Whether the storage was flushed meanwhile.
+    pub(crate) fn is_canceled(&self) -> bool {
+        self.node.storage.borrow().generation() != self.generation
     }
 }
 
 impl Drop for Iteration {
     fn drop(&mut self) {
-        self.0.storage.borrow_mut().end_iteration();
+        self.node.storage.borrow_mut().end_iteration();
     }
 }

@@ -6,13 +6,13 @@ use std::io::Write as _;
 use super::command::Dump;
 use super::core::Iteration;
 use super::session::{End, Session};
-use super::storage::{Entry, Storage};
+use super::storage::Entry;
 use super::throttle::Throttle;
 
 /// Sends the entries, then how it ended.
 pub(crate) async fn serve(session: &mut Session, dump: &Dump) -> Result<(), End> {
     let node = std::rc::Rc::clone(&session.node);
-    let Some(_iteration) = Iteration::begin(&node) else {
+    let Some(iteration) = Iteration::begin(&node) else {
         return session.send(b"SERVER_ERROR database busy\r\n").await;
     };
     let mut throttle = Throttle::new(dump.wait_micros, dump.bwlimit);
@@ -26,16 +26,29 @@ pub(crate) async fn serve(session: &mut Session, dump: &Dump) -> Result<(), End>
         }
         let line = if dump.keys_only {
             [b"KEY ", &entry.key[..], b"\r\n"].concat()
-        } else if Storage::is_dead(&entry) {
-            continue;
         } else {
-            block(&entry)
+            // reading a dead entry removes it, here as anywhere
+            let living = node.storage.borrow_mut().get(&entry.key);
+            match living {
+                Ok(Some(entry)) => block(&entry),
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::error!(node = node.key, %error, "dump failed");
+                    return session.send(b"SERVER_ERROR iteration canceled\r\n").await;
+                }
+            }
         };
         node.faults.while_silent().await;
         session.send(&line).await?;
-        throttle.after(line.len()).await;
+        tokio::select! {
+            () = throttle.after(line.len()) => {}
+            () = session.thread.stop.cancelled() => {}
+        }
         if session.thread.stop.is_cancelled() {
             return session.send(b"SERVER_ERROR operation interrupted\r\n").await;
+        }
+        if iteration.is_canceled() {
+            return session.send(b"SERVER_ERROR iteration canceled\r\n").await;
         }
     }
     session.send(b"END\r\n").await

@@ -18,8 +18,13 @@ use super::threads::{Backlog, Running, Thread};
 use super::wire::{CONNECT_ATTEMPTS, Outgoing};
 use super::words::{Words, plain_u64};
 
-/// Attempts per request; each that fails opens the connection anew.
+/// Attempts per request. One that fails opens the connection anew if the peer closed it; after a
+/// silence or a strange answer the next goes out on the same connection, as upstream's do.
 const TRIES: u32 = 4;
+
+/// Names under which `stats threads` shows what a connection does.
+pub(crate) const PROXY_READ: &str = "proxy_read";
+pub(crate) const PROXY_WRITE: &str = "proxy_write";
 
 /// What a peer answers to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,12 +197,12 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Until it is killed, or cannot connect at its start.
+    /// Until it is killed; a connection to another cluster also ends if it cannot be made.
     async fn run(mut self) {
         let thread = Rc::<Thread>::clone(&self.thread);
         let work = async {
             thread.does("connect", "");
-            if !self.open().await {
+            if !self.open().await && self.destination.node.is_none() {
                 return;
             }
             loop {
@@ -240,11 +245,13 @@ impl Link {
             match self.attempt(item).await {
                 Ok(answer) => return Some(answer),
                 Err(error) => {
-                    let to = &self.destination.host;
-                    tracing::warn!(node = self.node.key, to, op = item.op, %error, "try failed");
+                    let Destination { host, port, .. } = &self.destination;
+                    tracing::warn!(node = self.node.key, host, port, %error, "try failed");
+                    if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Other) {
+                        self.open().await;
+                    }
                 }
             }
-            self.open().await;
         }
         None
     }
@@ -318,8 +325,7 @@ async fn list(connection: &mut Outgoing) -> io::Result<Vec<u8>> {
         } else if line.starts_with(b"KEY ") {
             out.extend_from_slice(&line);
             out.extend_from_slice(b"\r\n");
-        } else if is_answer(&line) {
-            // END, or an error, which reads as a miss
+        } else if line == b"END" {
             return Ok(out);
         } else {
             return Err(unexpected(&line));

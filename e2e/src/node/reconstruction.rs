@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tokio::task::spawn_local;
 
+use super::clock::absolute_expire;
 use super::cluster::{Copy, Target, Work};
 use super::core::Node;
 use super::faults::Report;
@@ -136,7 +137,8 @@ fn value_line(line: &[u8]) -> Option<(Entry, usize)> {
     let flag = u32::try_from(number()?).ok()?;
     let size = usize::try_from(number()?).ok()?;
     let version = number()?;
-    let expire = number()?;
+    // taken as any other expire, although a dump has absolute ones
+    let expire = absolute_expire(number()?);
     let key = bytes::Bytes::copy_from_slice(key);
     Some((Entry { key, flag, expire, version, data: bytes::Bytes::new() }, size))
 }

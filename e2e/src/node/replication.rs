@@ -12,7 +12,7 @@ use super::cluster::Target;
 use super::command::Write;
 use super::core::{Iteration, Node};
 use super::map::Role;
-use super::proxy::{Destination, Expect, Item, Links, Queue, lane, spawn_link};
+use super::proxy::{Destination, Expect, Item, Links, PROXY_WRITE, Queue, lane, spawn_link};
 use super::storage::{Entry, Storage};
 use super::threads::{Running, kind};
 use super::throttle::Throttle;
@@ -43,7 +43,7 @@ pub(crate) async fn replicate(node: &Rc<Node>, prefix: &[String], result: Write)
     let mut waiting = Vec::new();
     for target in &copies.slaves {
         let mut copy = result.clone();
-        if node.links.takes_no_reply(window) {
+        if !options.noreply && node.links.takes_no_reply(window) {
             copy.set_noreply();
         }
         waiting.extend(send_copy(node, target, prefix, &copy));
@@ -67,7 +67,7 @@ fn send_copy(
 ) -> Option<oneshot::Receiver<Vec<u8>>> {
     let bytes = prefixed(prefix, &node.key, &result.encode());
     let expect = if result.options().noreply { Expect::Nothing } else { Expect::Line };
-    let (item, answer) = Item::new(result.op(), bytes, expect).answered();
+    let (item, answer) = Item::new(PROXY_WRITE, bytes, expect).answered();
     Links::send(node, target, result.key(), item).then_some(answer)
 }
 
@@ -149,7 +149,7 @@ impl ClusterReplication {
             None => request,
         };
         let expect = if result.options().noreply { Expect::Nothing } else { Expect::Line };
-        self.send(result.key(), Item::new(result.op(), bytes, expect));
+        self.send(result.key(), Item::new(PROXY_WRITE, bytes, expect));
     }
 }
 

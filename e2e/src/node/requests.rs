@@ -11,7 +11,7 @@ use super::cluster::{ReadRoute, Target, WriteRoute};
 use super::command::Write;
 use super::core::Node;
 use super::counters::count;
-use super::proxy::{Expect, Item, Links};
+use super::proxy::{Expect, Item, Links, PROXY_READ, PROXY_WRITE};
 use super::replication::{prefixed, replicate};
 use super::storage::{DiskError, Entry, Outcome, Verb};
 
@@ -29,24 +29,30 @@ enum Source {
 
 /// `get` and `gets`: all keys are asked for at once, the answer keeps their order.
 pub(crate) async fn get(node: &Rc<Node>, keys: &[Bytes], versions: bool) -> Vec<u8> {
-    count(&node.counters.cmd_get);
     let op = if versions { "gets" } else { "get" };
     let request = |key: &Bytes| [op.as_bytes(), b" ", key, b"\r\n"].concat();
-    let sources: Vec<Source> = keys.iter().map(|key| source(node, key, op, request(key))).collect();
+    let sources: Vec<Source> = keys.iter().map(|key| source(node, key, request(key))).collect();
     let mut out = Vec::new();
     for (key, source) in keys.iter().zip(sources) {
         match source {
             Source::Here => local_value(node, key, versions, &mut out),
-            Source::Peer(answer) => out.extend(answer.await.unwrap_or_default()),
-            Source::Miss => {}
+            Source::Peer(answer) => {
+                let block = answer.await.unwrap_or_default();
+                let counters = &node.counters;
+                let found = !block.is_empty();
+                count(if found { &counters.get_hits } else { &counters.get_misses });
+                out.extend(block);
+            }
+            Source::Miss => count(&node.counters.get_misses),
         }
     }
     out.extend_from_slice(b"END\r\n");
     out
 }
 
-fn source(node: &Rc<Node>, key: &Bytes, op: &'static str, request: Vec<u8>) -> Source {
-    let (item, answer) = Item::new(op, request, Expect::List).answered();
+fn source(node: &Rc<Node>, key: &Bytes, request: Vec<u8>) -> Source {
+    count(&node.counters.cmd_get);
+    let (item, answer) = Item::new(PROXY_READ, request, Expect::List).answered();
     let queued = if node.replication.forwards() {
         node.replication.send(key, item)
     } else {
@@ -101,7 +107,7 @@ pub(crate) async fn keys(node: &Rc<Node>, prefixes: &[Bytes], limit: usize) -> V
     let mut out = Vec::new();
     for prefix in prefixes {
         let request = [b"keys ", &prefix[..], format!(" {limit}\r\n").as_bytes()].concat();
-        match source(node, prefix, "keys", request) {
+        match source(node, prefix, request) {
             Source::Here if !tree => {
                 return b"SERVER_ERROR not available on current storage type\r\n".to_vec();
             }
@@ -121,7 +127,7 @@ pub(crate) async fn keys(node: &Rc<Node>, prefixes: &[Bytes], limit: usize) -> V
 /// Any command that changes an entry. The answer is empty with `noreply`, except for failures to
 /// find somebody to execute it.
 pub(crate) async fn write(node: &Rc<Node>, prefix: &[String], write: Write) -> Vec<u8> {
-    if matches!(write, Write::Store { .. }) {
+    if matches!(write, Write::Store { .. } | Write::Touch { .. }) {
         count(&node.counters.cmd_set);
     }
     let request = write.encode();
@@ -171,7 +177,7 @@ fn passed_on(write: &Write, request: Vec<u8>) -> (Item, oneshot::Receiver<Vec<u8
         _ if write.options().noreply => Expect::Nothing,
         _ => Expect::Line,
     };
-    Item::new(write.op(), request, expect).answered()
+    Item::new(PROXY_WRITE, request, expect).answered()
 }
 
 async fn await_answer(write: &Write, answer: Option<oneshot::Receiver<Vec<u8>>>) -> Vec<u8> {
@@ -231,14 +237,16 @@ fn execute(node: &Node, write: &Write) -> Result<(Vec<u8>, Option<Write>), DiskE
         }
         Write::Touch { key, expire, get, .. } => {
             let Some(entry) = storage.touch(key, *expire)? else {
-                count(&counters.touch_misses);
+                if !get {
+                    count(&counters.touch_misses);
+                }
                 return Ok((b"NOT_FOUND\r\n".to_vec(), None));
             };
-            count(&counters.touch_hits);
             let mut answer = Vec::new();
             if *get {
                 value_block(&entry, false, &mut answer);
             } else {
+                count(&counters.touch_hits);
                 answer.extend_from_slice(b"TOUCHED\r\n");
             }
             (answer, Some(write.result(entry)))

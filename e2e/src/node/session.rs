@@ -47,28 +47,18 @@ impl Session {
         Self { node, thread, lines: Lines::new(reader), writer }
     }
 
-    /// Serves requests until the connection ends; `kill` is taken between requests and while one
-    /// waits.
+    /// Serves requests until the connection ends.
     pub(crate) async fn run(mut self) {
         let stop = self.thread.stop.clone();
         loop {
             self.thread.waits();
-            let next = async {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => Err(End::Closed),
-                    next = self.next() => next,
-                }
+            let ended = tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(End::Closed),
+                next = self.next() => next,
             };
-            let ended = match next.await {
-                Ok(line) => {
-                    // a request in hand is not cut off half way, unless it waits for ever
-                    tokio::select! {
-                        biased;
-                        done = self.handle(&line) => done,
-                        () = stop.cancelled() => Err(End::Closed),
-                    }
-                }
+            let ended = match ended {
+                Ok(line) => self.handle(&line).await,
                 Err(end) => Err(end),
             };
             match ended {
@@ -110,12 +100,25 @@ impl Session {
             write.set_data(within(self.node.read_timeout(), self.lines.block(size)).await?);
             add(&self.node.counters.bytes_read, size + 2);
         }
+        if let Command::Dump(dump) = &request.command {
+            return dump::serve(self, dump).await;
+        }
+        // a request that is done is answered; one that waits is left by `kill`
+        let stop = self.thread.stop.clone();
+        let answer = tokio::select! {
+            biased;
+            answer = self.execute(request) => answer?,
+            () = stop.cancelled() => return Err(End::Closed),
+        };
+        self.answer(op, &answer).await
+    }
+
+    async fn execute(&mut self, request: Request) -> Result<Vec<u8>, End> {
         let node = Rc::clone(&self.node);
-        let answer = match request.command {
+        Ok(match request.command {
             Command::Get { keys, versions } => requests::get(&node, &keys, versions).await,
             Command::Keys { prefixes, limit } => requests::keys(&node, &prefixes, limit).await,
             Command::Write(write) => requests::write(&node, &request.prefix, write).await,
-            Command::Dump(dump) => return dump::serve(self, &dump).await,
             Command::NodeSync { version } => self.node_sync(version).await?,
             Command::FlushAll { noreply } => flush_all(&node, noreply),
             Command::Ping => b"OK\r\n".to_vec(),
@@ -126,9 +129,8 @@ impl Session {
             Command::ShowVariables => report_text::variables(&node),
             Command::Kill(id) if node.threads.kill(id) => b"OK\r\n".to_vec(),
             Command::Kill(_) => b"CLIENT_ERROR thread not found\r\n".to_vec(),
-            Command::Quit => return Err(End::Closed),
-        };
-        self.answer(op, &answer).await
+            Command::Quit | Command::Dump(_) => return Err(End::Closed),
+        })
     }
 
     /// Reads the map that follows and takes it in.

@@ -156,9 +156,12 @@ impl Threads {
 
     /// Ends a thread; false if there is none of that number.
     pub(crate) fn kill(&self, id: u32) -> bool {
-        let rows = self.rows.borrow();
+        let mut rows = self.rows.borrow_mut();
         let found = rows.values().find(|thread| thread.id == id);
-        found.inspect(|thread| thread.stop.cancel()).is_some()
+        let known = found.inspect(|thread| thread.stop.cancel()).is_some();
+        // no task stands behind the clock's row that would take it away
+        rows.remove(&(kind::ALARM, id));
+        known
     }
 
     /// The rows of the given types, or of all, as `STAT` lines.

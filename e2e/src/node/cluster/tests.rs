@@ -111,13 +111,16 @@ fn only_the_step_from_proxy_starts_a_copy() {
 }
 
 #[test]
-fn a_slave_of_the_next_partition_copies_by_the_larger_count_and_one_without_master_gives_up() {
+fn slaves_of_the_next_partition_of_an_absent_one_and_of_a_down_master() {
     let mut node = cluster("d:1", &["a 1 0 0 0 1 16", "d 1 2 0 -1 0 19"]);
     let Ok(Work::Copy(copy)) = node.install(1, nodes(PREPARING)) else { panic!("a copy") };
     assert_eq!((keys(&copy.sources), copy.partition, copy.size), (vec!["c:1"], 1, 2));
     let mut lost = cluster("d:1", &["a 1 0 0 0 1 16", "d 1 2 0 -1 0 19"]);
-    let gone = ["a 1 0 2 0 1 16", "d 1 1 1 0 0 19"];
-    assert_eq!(lost.install(1, nodes(&gone)), Ok(Work::BecomeProxy));
+    let absent = ["a 1 0 0 0 1 16", "d 1 1 1 1 0 19"];
+    assert_eq!(lost.install(1, nodes(&absent)), Ok(Work::BecomeProxy));
+    let mut orphan = cluster("d:1", &["a 1 0 0 0 1 16", "d 1 2 0 -1 0 19"]);
+    let down = ["a 1 0 2 0 1 16", "d 1 1 1 0 0 19"];
+    assert_eq!(orphan.install(1, nodes(&down)), Ok(Work::Nothing), "seen on upstream");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `dump`, `dump_key`, `flush_all`, `node sync`, `verbosity`, `kill`.
 
 use super::{Command, MAX_WORD, Options};
-use crate::node::words::{Words, plain_u64, signed, wrapping_u64};
+use crate::node::words::{Words, signed, wrapping_u64};
 
 /// `dump [wait [partition [size [bwlimit]]]]`, `dump_key [partition [size [bwlimit]]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +15,12 @@ pub(crate) struct Dump {
     pub(crate) bwlimit: u64,
 }
 
-/// The next number, or the default if nothing is left. `Err` for what is no number.
-fn number_or(words: &mut Words<'_>, default: i64) -> Option<i64> {
-    if words.is_done() {
-        return Some(default);
+/// The next number, or the default if none comes next. None for one that does not convert.
+fn number_or(words: &mut Words<'_>, default: i32) -> Option<i32> {
+    match words.digits() {
+        b"" => Some(default),
+        digits => signed(digits),
     }
-    signed(words.digits())
 }
 
 pub(super) fn dump(words: &mut Words<'_>, keys_only: bool) -> Option<Dump> {
@@ -28,15 +28,13 @@ pub(super) fn dump(words: &mut Words<'_>, keys_only: bool) -> Option<Dump> {
     let partition = number_or(words, -1)?;
     let size = number_or(words, 0)?;
     let bwlimit = number_or(words, 0)?;
+    // what is left of the line is ignored
     let wait_micros = u64::try_from(wait).ok()?;
-    let bwlimit = u64::try_from(bwlimit).ok()?;
-    if !words.is_done() {
-        return None;
-    }
+    let bwlimit = u64::try_from(bwlimit).unwrap_or(0);
     let size = usize::try_from(size).ok()?;
     let filter = match usize::try_from(partition) {
         Ok(partition) if size > partition => Some((partition, size)),
-        Err(_) if partition == -1 && size == 0 => None,
+        Err(_) if size == 0 => None,
         _ => return None,
     };
     Some(Dump { keys_only, wait_micros, filter, bwlimit })
@@ -46,7 +44,7 @@ pub(super) fn dump(words: &mut Words<'_>, keys_only: bool) -> Option<Dump> {
 pub(super) fn flush_all(words: &mut Words<'_>) -> Option<Command> {
     let expire = words.digits();
     if !expire.is_empty() {
-        plain_u64(expire)?;
+        signed::<i64>(expire)?;
     }
     let options = Options::parse(words)?;
     (!options.sync).then_some(Command::FlushAll { noreply: options.noreply })
@@ -70,6 +68,8 @@ pub(super) fn verbosity(words: &mut Words<'_>) -> Option<Command> {
 
 /// `kill <thread id>`.
 pub(super) fn kill(words: &mut Words<'_>) -> Option<Command> {
-    let id = signed(words.digits())?;
+    let id = wrapping_u64(words.digits())?;
+    // within 32 bits, or just below zero, where no thread has its number
+    let id = u32::try_from(id).or_else(|_| u32::try_from(id.wrapping_neg()).map(|_| 0)).ok()?;
     words.is_done().then_some(Command::Kill(id))
 }

@@ -12,7 +12,9 @@ fn words_left(words: &mut Words<'_>) -> Vec<Bytes> {
         if word.is_empty() {
             return found;
         }
-        found.push(Bytes::copy_from_slice(word));
+        // here a key ends at a NUL; the commands that write refuse one
+        let key = word.split(|b| *b == 0).next().unwrap_or_default();
+        found.push(Bytes::copy_from_slice(key));
     }
 }
 

@@ -21,25 +21,24 @@ fn lines_that_are_answered_error() {
         " ",
         "foo",
         "PING",
-        "Ping",
         "ping extra",
         "version 1",
         "get",
-        "gets",
         "set",
-        "set k",
         "set k 0 0",
         "set k 0 -1 1",
         "set k -1 0 1",
-        "set k x 0 1",
+        "set k 0 0 -1",
+        "set k 0 0 1 -1",
         "set k 0 0 1 2 bogus",
         "set k 0 0 2147483648",
         "set k 4294967296 0 1",
+        "set k 0 9223372036854775808 1",
+        "set a\0b 0 0 1",
         "cas k 0 0 1",
         "delete",
         "delete k x",
         "incr k",
-        "incr k x",
         "incr k 1-2",
         "touch k",
         "touch k 0 sync",
@@ -50,13 +49,14 @@ fn lines_that_are_answered_error() {
         "dump 0 1",
         "dump 0 1 1",
         "dump 0 -1 1",
-        "dump 0 0 1 0 0",
+        "dump 0 -1 -1",
+        "dump 99999999999 0 1",
         "dump_key 1 1",
         "flush_all sync",
+        "flush_all x",
         "node",
         "node add h 1",
         "node role h 1 proxy",
-        "node state h 1 down",
         "node bogus",
         "meta",
         "shutdown h 1",
@@ -67,10 +67,10 @@ fn lines_that_are_answered_error() {
         "kill",
         "kill abc",
         "kill 1 2",
+        "kill 4294967297",
         "verbosity",
         "verbosity abc",
         "verbosity 1 sync",
-        "flush_all x",
     ] {
         assert_eq!(parse(line), None, "{line}");
     }
@@ -88,6 +88,32 @@ fn spaces_do_not_matter_and_surplus_words_sometimes_do_not() {
         parse("node sync 18446744073709551615"),
         Some(Command::NodeSync { version: u64::MAX })
     );
+}
+
+/// Each was tried on upstream's flared.
+#[test]
+fn odd_lines_that_are_accepted() {
+    for line in [
+        "dump x",
+        "dump 1x",
+        "dump 0 x",
+        "dump 0 -2",
+        "dump 0 0 1 -1",
+        "dump 0 0 1 5 6",
+        "dump_key x",
+        "dump_key 0 1 0 0",
+        "touch a 0 1",
+        "gat a 0 1",
+        "flush_all -1",
+        "kill -1",
+        "set a 0 9223372036854775807 1",
+        "delete a 0 0 noreply",
+        "incr n -5",
+    ] {
+        assert!(parse(line).is_some(), "{line}");
+    }
+    let cut = Command::Get { keys: vec![Bytes::from("a")], versions: false };
+    assert_eq!(parse("get a\0b"), Some(cut), "a key that is read ends at a NUL");
 }
 
 #[test]

@@ -81,7 +81,13 @@ impl Options {
 
 fn key(words: &mut Words<'_>) -> Option<Bytes> {
     let key = words.word(MAX_KEY);
-    (!key.is_empty()).then(|| Bytes::copy_from_slice(key))
+    (!key.is_empty() && !key.contains(&0)).then(|| Bytes::copy_from_slice(key))
+}
+
+/// Digits that fit a signed 64 bit time.
+fn expire(digits: &[u8]) -> Option<u64> {
+    let given = plain_u64(digits)?;
+    i64::try_from(given).is_ok().then(|| absolute_expire(given))
 }
 
 pub(super) fn parse(name: &[u8], words: &mut Words<'_>) -> Option<Write> {
@@ -103,7 +109,7 @@ pub(super) fn parse(name: &[u8], words: &mut Words<'_>) -> Option<Write> {
 fn store(words: &mut Words<'_>, verb: Verb) -> Option<Write> {
     let key = key(words)?;
     let flag = u32::try_from(plain_u64(words.digits())?).ok()?;
-    let expire = absolute_expire(plain_u64(words.digits())?);
+    let expire = expire(words.digits())?;
     let size = plain_u64(words.digits())?;
     if size > MAX_DATA {
         return None;
@@ -123,7 +129,7 @@ fn delete(words: &mut Words<'_>) -> Option<Write> {
     let (mut expire, mut version) = (0, 0);
     let digits = words.digits();
     if !digits.is_empty() {
-        expire = absolute_expire(plain_u64(digits)?);
+        expire = self::expire(digits)?;
         let digits = words.digits();
         if !digits.is_empty() {
             version = plain_u64(digits)?;
@@ -142,7 +148,9 @@ fn count(words: &mut Words<'_>, up: bool) -> Option<Write> {
 
 fn touch(words: &mut Words<'_>, get: bool) -> Option<Write> {
     let key = key(words)?;
-    let expire = absolute_expire(plain_u64(words.digits())?);
+    let expire = expire(words.digits())?;
+    // upstream reads a version here, too, and has no use for it
+    words.digits();
     let options = Options::parse(words)?;
     let only_noreply = !options.sync && !options.r#async;
     only_noreply.then_some(Write::Touch { key, expire, get, options })

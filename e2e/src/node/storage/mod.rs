@@ -71,6 +71,8 @@ pub(crate) struct Storage {
     disk: Option<Disk>,
     /// Whether a `dump`, `dump_key` or the dump of a cluster replication is under way.
     iterating: bool,
+    /// Counts the flushes: an iteration does not survive one.
+    generation: u64,
 }
 
 impl Storage {
@@ -81,7 +83,13 @@ impl Storage {
         if let Some(disk) = &disk {
             disk.load()?.into_iter().for_each(|entry| table.insert(entry));
         }
-        Ok(Self { table, tombstones: Tombstones::new(tombstones), disk, iterating: false })
+        Ok(Self {
+            table,
+            tombstones: Tombstones::new(tombstones),
+            disk,
+            iterating: false,
+            generation: 0,
+        })
     }
 
     /// The stored header, or the tombstone's, or version 0; and which of the three it is.
@@ -226,12 +234,17 @@ impl Storage {
         }
         self.table.clear();
         self.tombstones.clear();
+        self.generation += 1;
         Ok(())
     }
 
-    /// Claims the only iterator; false if it is taken.
-    pub(crate) fn begin_iteration(&mut self) -> bool {
-        !std::mem::replace(&mut self.iterating, true)
+    /// Claims the only iterator, for the entries of this generation; none if it is taken.
+    pub(crate) fn begin_iteration(&mut self) -> Option<u64> {
+        (!std::mem::replace(&mut self.iterating, true)).then_some(self.generation)
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(crate) fn end_iteration(&mut self) {

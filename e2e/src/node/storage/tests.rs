@@ -165,10 +165,11 @@ fn iteration_follows_insertion_and_a_same_sized_record_takes_a_removed_ones_plac
 #[test]
 fn there_is_one_iterator() {
     let mut storage = memory();
-    assert!(storage.begin_iteration());
-    assert!(!storage.begin_iteration());
+    let first = storage.begin_iteration().unwrap();
+    assert_eq!(storage.begin_iteration(), None);
     storage.end_iteration();
-    assert!(storage.begin_iteration());
+    storage.flush().unwrap();
+    assert_ne!(storage.begin_iteration().unwrap(), first, "a flush ends what went before");
 }
 
 #[test]
