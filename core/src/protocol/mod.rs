@@ -1,6 +1,6 @@
 //! flarei's text protocol: lines in, requests out, replies byte for byte (flare-protocol.md 2-4).
 //!
-//! * [`line`]: cuts a stream into lines, with limits; [`words`]: cuts a line into words.
+//! * [`mod@line`]: cuts a stream into lines, with limits; [`words`]: cuts a line into words.
 //! * [`request`]: a line becomes a [`Request`] or a [`Rejected`] with the answer upstream gives.
 //! * [`command`]: what the index is asked, one file per command.
 //! * [`node`]: what the index asks nodes, one file per command.
