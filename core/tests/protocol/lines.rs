@@ -78,6 +78,21 @@ fn a_line_without_end_costs_little_memory_and_then_the_connection() {
 }
 
 #[test]
+fn how_much_is_skipped_does_not_depend_on_where_the_stream_is_cut() {
+    for (length, expected) in [
+        (SKIPPED_LINE_MAX, (vec![None], None)),
+        (SKIPPED_LINE_MAX + 1, (vec![], Some(LineError::Endless))),
+    ] {
+        let mut stream = vec![b'x'; length];
+        stream.push(b'\n');
+        for size in [1_000, LINE_MAX, LINE_MAX + 1, length, length + 1] {
+            let chunks: Vec<&[u8]> = stream.chunks(size).collect();
+            assert_eq!(frames(&chunks), expected, "{length} bytes in chunks of {size}");
+        }
+    }
+}
+
+#[test]
 fn a_binary_request_ends_the_connection_once_its_header_is_there() {
     let mut header = vec![0x80, 0x0b];
     header.resize(24, 0);
