@@ -10,98 +10,91 @@ pub trait Kind {
     fn kind(&self) -> &'static str;
 }
 
-impl Kind for Refusal {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::UnknownNode => "unknown_node",
-            Self::AlreadyRegistered => "already_registered",
-            Self::NameTaken => "name_taken",
-            Self::NodeDown => "node_down",
-            Self::NotDown => "not_down",
-            Self::Transition => "transition",
-            Self::Partition => "partition",
-            Self::Balance => "balance",
-            Self::LastCopy => "last_copy",
-            Self::NotAllowed => "not_allowed",
-            Self::Stale => "stale",
-            Self::Limit(_) => "limit",
-            Self::Invariant(_) => "invariant",
-            Self::Store(_) => "store",
-            Self::StoodDown => "stood_down",
-            Self::NoSuccessor => "no_successor",
-            Self::Busy => "busy",
-            Self::BreakerOpen => "breaker_open",
-            Self::TakenBack(_) => "taken_back",
+/// Gives each variant its word, and lists the words of a type.
+macro_rules! kinds {
+    ($(#[$meta:meta])* $all:ident of $type:ident: $($variant:pat => $word:literal,)+) => {
+        $(#[$meta])*
+        pub const $all: &[&str] = &[$($word),+];
+
+        impl Kind for $type {
+            fn kind(&self) -> &'static str {
+                match self {
+                    $($variant => $word,)+
+                }
+            }
         }
-    }
+    };
 }
 
-/// Every word of [`Blocked`]; a gauge for each is 0 while nothing of the kind is in the way.
-pub const BLOCKED_KINDS: [&str; 9] = [
-    "partition_reduction",
-    "growth_within_hint",
-    "partition_size",
-    "missing_nodes",
-    "master_down",
-    "came_back_empty",
-    "breaker_open",
-    "may_hold_data",
-    "version_jump",
-];
-
-impl Kind for Blocked {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::PartitionReduction { .. } => "partition_reduction",
-            Self::GrowthWithinHint { .. } => "growth_within_hint",
-            Self::PartitionSize { .. } => "partition_size",
-            Self::MissingNodes { .. } => "missing_nodes",
-            Self::MasterDown { .. } => "master_down",
-            Self::MayHoldData { .. } => "may_hold_data",
-            Self::VersionJump { .. } => "version_jump",
-            Self::CameBackEmpty { .. } => "came_back_empty",
-            Self::BreakerOpen => "breaker_open",
-        }
-    }
+kinds! {
+    /// Every word of [`Refusal`].
+    REFUSAL_KINDS of Refusal:
+    Refusal::UnknownNode => "unknown_node",
+    Refusal::AlreadyRegistered => "already_registered",
+    Refusal::NameTaken => "name_taken",
+    Refusal::NodeDown => "node_down",
+    Refusal::NotDown => "not_down",
+    Refusal::Transition => "transition",
+    Refusal::Partition => "partition",
+    Refusal::Balance => "balance",
+    Refusal::LastCopy => "last_copy",
+    Refusal::NotAllowed => "not_allowed",
+    Refusal::Stale => "stale",
+    Refusal::Limit(_) => "limit",
+    Refusal::Invariant(_) => "invariant",
+    Refusal::Store(_) => "store",
+    Refusal::StoodDown => "stood_down",
+    Refusal::NoSuccessor => "no_successor",
+    Refusal::Busy => "busy",
+    Refusal::BreakerOpen => "breaker_open",
+    Refusal::TakenBack(_) => "taken_back",
 }
 
-impl Kind for DownReason {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Silent => "silent",
-            Self::Sick => "sick",
-            Self::Restarted => "restarted",
-            Self::Left => "left",
-            Self::Ordered => "ordered",
-        }
-    }
+kinds! {
+    /// Every word of [`Blocked`]; a gauge for each is 0 while nothing of the kind is in the way.
+    BLOCKED_KINDS of Blocked:
+    Blocked::PartitionReduction { .. } => "partition_reduction",
+    Blocked::GrowthWithinHint { .. } => "growth_within_hint",
+    Blocked::PartitionSize { .. } => "partition_size",
+    Blocked::MissingNodes { .. } => "missing_nodes",
+    Blocked::MasterDown { .. } => "master_down",
+    Blocked::MayHoldData { .. } => "may_hold_data",
+    Blocked::VersionJump { .. } => "version_jump",
+    Blocked::CameBackEmpty { .. } => "came_back_empty",
+    Blocked::BreakerOpen => "breaker_open",
 }
 
-impl Kind for StoreFailure {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Conflict => "conflict",
-            Self::Unwritable(_) => "unwritable",
-        }
-    }
+kinds! {
+    /// Every word of [`DownReason`].
+    DOWN_REASON_KINDS of DownReason:
+    DownReason::Refused => "refused",
+    DownReason::Silent => "silent",
+    DownReason::Sick => "sick",
+    DownReason::Restarted => "restarted",
+    DownReason::Left => "left",
+    DownReason::Ordered => "ordered",
 }
 
-impl Kind for Event {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::NodeChanged { .. } => "node_changed",
-            Self::VersionRaised { .. } => "version_raised",
-            Self::Blocked(_) => "blocked",
-            Self::Unblocked(_) => "unblocked",
-            Self::InvariantBroken { .. } => "invariant_broken",
-            Self::OrderRefused { .. } => "order_refused",
-            Self::StoreFailed { .. } => "store_failed",
-            Self::Handover { .. } => "handover",
-            Self::BreakerChanged { .. } => "breaker_changed",
-            Self::Warned { .. } => "warned",
-            Self::NodeEmptied { .. } => "node_emptied",
-            Self::ReportRecovered { .. } => "report_recovered",
-        }
-    }
+kinds! {
+    /// Every word of [`StoreFailure`].
+    STORE_FAILURE_KINDS of StoreFailure:
+    StoreFailure::Conflict => "conflict",
+    StoreFailure::Unwritable(_) => "unwritable",
+}
+
+kinds! {
+    /// Every word of [`Event`].
+    EVENT_KINDS of Event:
+    Event::NodeChanged { .. } => "node_changed",
+    Event::VersionRaised { .. } => "version_raised",
+    Event::Blocked(_) => "blocked",
+    Event::Unblocked(_) => "unblocked",
+    Event::InvariantBroken { .. } => "invariant_broken",
+    Event::OrderRefused { .. } => "order_refused",
+    Event::StoreFailed { .. } => "store_failed",
+    Event::Handover { .. } => "handover",
+    Event::BreakerChanged { .. } => "breaker_changed",
+    Event::Warned { .. } => "warned",
+    Event::NodeEmptied { .. } => "node_emptied",
+    Event::ReportRecovered { .. } => "report_recovered",
 }

@@ -98,8 +98,8 @@ impl fmt::Display for Reduction {
         let Self { have, wanted, .. } = self;
         write!(
             f,
-            "{HEADLINE}: the manifest asks for {wanted} partitions, the cluster has {have}; \
-             nothing was changed. Would be lost:"
+            "{HEADLINE}: the manifest reduces the partitions from {have} to {wanted}; nothing was \
+             changed. Would be lost:"
         )?;
         for LostPartition { partition, items, nodes } in &self.lost {
             write!(f, " partition {partition} with ")?;

@@ -1,23 +1,28 @@
 //! The manifest's watcher: a changed file is carried out, a bad one is told of and not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, MessageResult};
+use flare_actors::logs::{self, LogFormat};
 use flare_actors::manifest::{self, ManifestChanged, ManifestStatus, ManifestWatcher, Start};
 use flare_actors::metrics::ClusterMetrics;
 use flare_actors::overview::{GetOverview, Overview};
-use flare_core::model::HashSettings;
-use flare_core::stored::StoredTopology;
-use flare_core::topology::{Mode, Snapshot};
+use flare_core::model::{HashSettings, NodeEntry, NodeKey, Role};
+use flare_core::stored::{StoredNode, StoredTopology};
+use flare_core::topology::{Blocked, Mode, Snapshot};
 use flare_core::wanted::Wanted;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-/// Plays the topology: passes on what is to be carried out.
-struct Carrier(mpsc::UnboundedSender<Wanted>);
+/// Plays the topology of three partitions: passes on what is to be carried out, and refuses to
+/// shrink.
+struct Carrier {
+    carried: mpsc::UnboundedSender<Wanted>,
+    blocked: BTreeSet<Blocked>,
+}
 
 impl Actor for Carrier {
     type Context = Context<Self>;
@@ -27,7 +32,12 @@ impl Handler<ManifestChanged> for Carrier {
     type Result = ();
 
     fn handle(&mut self, ManifestChanged { manifest }: ManifestChanged, _: &mut Context<Self>) {
-        self.0.send(manifest.wanted).expect("the test listens");
+        self.blocked.clear();
+        let wanted = manifest.wanted.partitions;
+        if wanted < 2 {
+            self.blocked.insert(Blocked::PartitionReduction { have: 3, wanted });
+        }
+        self.carried.send(manifest.wanted).expect("the test listens");
     }
 }
 
@@ -35,13 +45,15 @@ impl Handler<GetOverview> for Carrier {
     type Result = MessageResult<GetOverview>;
 
     fn handle(&mut self, _: GetOverview, _: &mut Context<Self>) -> Self::Result {
-        let stored = StoredTopology::empty(HashSettings::default());
+        let mut stored = StoredTopology::empty(HashSettings::default());
+        let entry = NodeEntry { role: Role::Master, partition: 2, ..NodeEntry::new_proxy(16) };
+        stored.nodes.insert(NodeKey::new("c", 12121), StoredNode::new(entry));
         MessageResult(Overview {
             cluster: "default".into(),
             mode: Mode::Manual,
             snapshot: Arc::new(Snapshot::new(Arc::new(stored))),
             facts: BTreeMap::new(),
-            blocked: Default::default(),
+            blocked: self.blocked.clone(),
             troubles: Vec::new(),
         })
     }
@@ -69,7 +81,7 @@ impl Watched {
         std::fs::write(&path, text(2, "")).expect("the scratch folder can be written");
         let (manifest, content) = manifest::read(&path).await.expect("the manifest is good");
         let (sender, carried) = mpsc::unbounded_channel();
-        let carrier = Carrier(sender).start();
+        let carrier = Carrier { carried: sender, blocked: BTreeSet::new() }.start();
         let (watcher, status) = ManifestWatcher::new(Start {
             path: path.clone(),
             manifest,
@@ -157,6 +169,65 @@ fn a_bad_file_is_told_of_and_the_last_good_one_stays() {
         assert!(watched.carried.try_recv().is_err());
         watched.replace(&text(5, ""));
         assert_eq!(watched.carried().await.partitions, 5);
+    });
+}
+
+/// A writer that hands each log line to the test.
+#[derive(Clone)]
+struct Lines(std::sync::mpsc::Sender<String>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes).into_owned();
+        self.0.send(line).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_reading_of_a_manifest_that_shrinks_says_what_would_be_lost() {
+    let (sender, lines) = std::sync::mpsc::channel();
+    let sender = Lines(sender);
+    let (subscriber, _control) =
+        logs::subscriber(LogFormat::Text, "error", false, move || sender.clone()).unwrap();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    run(async {
+        let mut watched = Watched::start().await;
+        let wait_for_line = async || {
+            let wait = async {
+                loop {
+                    match lines.try_recv() {
+                        Ok(line) => return line,
+                        Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                    }
+                }
+            };
+            timeout(Duration::from_secs(60), wait).await.expect("the log says so")
+        };
+        watched.replace(&text(1, ""));
+        assert_eq!(watched.carried().await.partitions, 1);
+        let first = wait_for_line().await;
+        for part in [
+            "UNSAFE PARTITION REDUCTION DETECTED: the manifest reduces the partitions from 3 to \
+             1; nothing was changed.",
+            "partition 1 with an unknown number of items",
+            "partition 2 with an unknown number of items on c:12121",
+            "(1) Put spec.partitions back",
+            "(5) Set cluster-replication-mode = forward",
+            "FlareMigration",
+        ] {
+            assert!(first.contains(part), "{part} in {first}");
+        }
+        // Nothing new in it, and said again all the same.
+        watched.replace(&text(1, "# still\n"));
+        assert!(wait_for_line().await.contains("UNSAFE PARTITION REDUCTION DETECTED"));
+        watched.replace(&text(3, ""));
+        assert_eq!(watched.carried().await.partitions, 3);
+        assert!(lines.try_recv().is_err());
     });
 }
 

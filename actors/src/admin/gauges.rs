@@ -71,7 +71,7 @@ fn set_counts(overview: &Overview) {
         gauge!(NODES, "cluster" => cluster, "role" => role.word(), "state" => state.word())
             .set(from_count(count));
     }
-    let mut blocked: BTreeMap<_, _> = BLOCKED_KINDS.into_iter().map(|kind| (kind, 0)).collect();
+    let mut blocked: BTreeMap<_, _> = BLOCKED_KINDS.iter().map(|kind| (*kind, 0)).collect();
     for obstacle in &overview.blocked {
         *blocked.entry(obstacle.kind()).or_insert(0) += 1;
     }

@@ -7,12 +7,12 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
     match blocked {
         Blocked::BreakerOpen => {
             "The circuit breaker is open: nothing is failed over or assigned until enough nodes \
-             are healthy again, or a person closes it"
+             are healthy again, or a person closes it."
                 .to_owned()
         }
         Blocked::PartitionReduction { have, wanted } => format!(
-            "The manifest asks for {wanted} partitions, the cluster has {have}. Fewer would lose \
-             keys, so nothing was changed; the safe way has five steps."
+            "The manifest reduces the partitions from {have} to {wanted}. That would lose keys, \
+             so nothing was changed; the safe way has five steps."
         ),
         Blocked::GrowthWithinHint { have, hint } => format!(
             "The cluster has {have} partitions and a modular hint of {hint}. Growing within the \
