@@ -28,18 +28,21 @@ fn record(number: u64) -> EventRecord {
 struct Reader(BufReader<TcpStream>);
 
 impl Reader {
-    /// The next line that starts like this; `None` when the stream ended before.
+    /// The next line that starts like this; `None` when the stream ended before. Lines that keep
+    /// the connection alive do not put the deadline off.
     async fn line(&mut self, start: &str) -> Option<String> {
-        loop {
-            let mut line = String::new();
-            let read = timeout(Duration::from_secs(20), self.0.read_line(&mut line)).await;
-            if read.expect("a line within the deadline").ok()? == 0 {
-                return None;
+        let search = async {
+            loop {
+                let mut line = String::new();
+                if self.0.read_line(&mut line).await.ok()? == 0 {
+                    return None;
+                }
+                if line.starts_with(start) {
+                    return Some(line.trim_end().to_owned());
+                }
             }
-            if line.starts_with(start) {
-                return Some(line.trim_end().to_owned());
-            }
-        }
+        };
+        timeout(Duration::from_secs(20), search).await.expect("the line within the deadline")
     }
 }
 
