@@ -80,9 +80,10 @@ impl Action {
             }
             Self::Assign { role: Role::Master, .. } => "the partition is wanted".to_owned(),
             Self::Assign { .. } => "the partition lacks a copy".to_owned(),
-            Self::Activate { evidence: Some(evidence), .. }
-            | Self::CallReady { evidence, .. }
-            | Self::CopyAgain { evidence, .. } => format!("its report was lost; {evidence}"),
+            Self::Activate { evidence: Some(evidence), .. } | Self::CallReady { evidence, .. } => {
+                format!("its report was lost; {evidence}")
+            }
+            Self::CopyAgain { evidence, .. } => format!("it has to copy again; {evidence}"),
             Self::Activate { evidence: None, .. } => "the new master has its data".to_owned(),
             Self::Promote { .. } => "its master is down".to_owned(),
             Self::Demote { .. } => "more copies than wanted".to_owned(),

@@ -158,8 +158,13 @@ impl<'a> Planner<'a> {
         for (number, partition) in &self.shape.partitions {
             let preparing = partition.preparing_master().into_iter();
             for node in preparing.chain(&partition.preparing_slaves) {
-                let sources = self.sources_of(*number, partition, node);
+                let Some(sources) = self.sources_of(*number, partition, node) else {
+                    let evidence = "a partition that it copies from has no master".to_owned();
+                    return Some(Action::CopyAgain { node: node.clone(), evidence });
+                };
                 match evidence::of(self.view, node, &sources) {
+                    // Dead since it said so, or restarted: what was written meanwhile it lacks.
+                    Verdict::Ready if !self.view.answers(node) => {}
                     Verdict::Ready => {
                         return Some(Action::Activate { node: node.clone(), evidence: None });
                     }
@@ -184,13 +189,19 @@ impl<'a> Planner<'a> {
         None
     }
 
-    /// The masters that a preparing node copies from (flare-protocol.md 6.2).
-    fn sources_of(&self, number: i32, partition: &Partition, node: &NodeKey) -> Vec<NodeKey> {
+    /// The masters that a preparing node copies from (flare-protocol.md 6.2); `None` when a new
+    /// partition's master can't copy from all others.
+    fn sources_of(
+        &self,
+        number: i32,
+        partition: &Partition,
+        node: &NodeKey,
+    ) -> Option<Vec<NodeKey>> {
         if partition.preparing_master() == Some(node) {
             let others = self.shape.counted().filter(|(other, _)| *other != number);
-            return others.filter_map(|(_, other)| other.active_master()).cloned().collect();
+            return others.map(|(_, other)| other.active_master().cloned()).collect();
         }
-        partition.master.iter().map(|(master, _)| master.clone()).collect()
+        Some(partition.master.iter().map(|(master, _)| master.clone()).collect())
     }
 
     /// A slave that could not take over at the moment of its master's death can do it now.

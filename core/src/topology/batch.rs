@@ -228,8 +228,20 @@ impl Topology {
             facts.changed_version = facts.changed_version.min(committed);
             facts.role_version = facts.role_version.min(committed);
         }
+        self.remember_first_processes();
         self.pause_until = Some(now.plus_millis(STORE_RETRY_MILLIS));
         step.effects.push(Effect::Happened(Event::StoreFailed { failure }));
+    }
+
+    /// A failed write may have been the one to remember which process a node is. Without it a later
+    /// restart of the node would not be seen as one. (A process that replaced a known one is seen
+    /// again, as the restart that it is, when it shows itself next.)
+    fn remember_first_processes(&mut self) {
+        for (key, facts) in &self.facts {
+            if let Some(node) = self.proposed.nodes.get_mut(key) {
+                node.incarnation = node.incarnation.or(facts.incarnation());
+            }
+        }
     }
 
     /// Another index decides from now on: whoever waits is told so, or that it was done.

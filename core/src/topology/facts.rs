@@ -58,12 +58,13 @@ impl Facts {
         Self { changed_version: version, role_version: version, ..Self::default() }
     }
 
-    /// Forgets what was true of the process, since another one has taken its place.
+    /// Forgets what was true of the process, since another one has taken its place. A `flush_all`
+    /// under way stays known until the link tells its end: a second one beside it could reach the
+    /// node after it was given a role.
     pub(crate) fn process_ended(&mut self) {
         self.acked = 0;
         self.observed = None;
         self.quiet = 0;
-        self.emptying = None;
         self.emptied = None;
     }
 

@@ -58,7 +58,10 @@ impl Topology {
         if !same {
             let replaced = known.is_some();
             if let Some(facts) = self.facts.get_mut(node).filter(|_| replaced) {
-                facts.process_ended();
+                // Known already when the write that was to remember it failed.
+                if facts.incarnation().is_none_or(|seen| !seen.is_same(&shown.incarnation)) {
+                    facts.process_ended();
+                }
             }
             self.record(|draft| {
                 if let Some(stored) = draft.nodes.get_mut(node) {

@@ -357,6 +357,21 @@ fn give_up_partition(draft: &mut StoredTopology, partition: i32) {
     }
 }
 
+/// A partition that prepares lacks one of the masters that it copies from: its new master would
+/// copy from those that are left and call itself ready, without the keys that the missing one
+/// gives up to it (flare-protocol.md 6.3). It starts again when all are there.
+pub(crate) fn give_up_preparing(draft: &mut StoredTopology) {
+    let preparing = draft
+        .nodes
+        .iter()
+        .find(|(_, node)| node.entry.role == Role::Master && node.entry.state.is_preparing());
+    if let Some((key, partition)) = preparing.map(|(key, node)| (key.clone(), node.entry.partition))
+    {
+        give_up_partition(draft, partition);
+        set(draft, &key, |entry| entry.become_proxy(State::Active));
+    }
+}
+
 fn partition_is_preparing(stored: &StoredTopology, partition: i32) -> bool {
     stored
         .nodes

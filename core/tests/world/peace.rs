@@ -1,0 +1,95 @@
+//! All faults have ended: every node runs, every message arrives. Then the cluster gets its shape.
+
+use flare_core::model::{Role, State};
+use flare_core::topology::Blocked;
+
+use crate::node::partition_of;
+use crate::sim::World;
+
+/// Rounds, each of a second or less, in which everything that can happen happens once.
+const ROUNDS: usize = 400;
+
+pub(crate) fn make(world: &mut World, disks_were_lost: bool) {
+    world.tell(|| "peace".to_owned());
+    for _ in 0..ROUNDS {
+        round(world);
+        if has_its_shape(world) {
+            all_keys_are_there(world);
+            return;
+        }
+    }
+    let blocked = world.topology.blocked();
+    let is_loss = |what: &Blocked| {
+        matches!(what, Blocked::CameBackEmpty { .. } | Blocked::MayHoldData { .. })
+    };
+    if disks_were_lost && blocked.iter().any(is_loss) {
+        // What is left of a lost disk's keys waits for a person.
+        return;
+    }
+    let map: Vec<String> = world
+        .topology
+        .snapshot()
+        .entries()
+        .map(|(key, entry)| format!("{key} {entry} {:?}", world.topology.facts(key)))
+        .collect();
+    panic!("the cluster does not get its shape: {blocked:?}\n{}", map.join("\n"));
+}
+
+/// Everything that can happen happens once.
+pub(crate) fn round(world: &mut World) {
+    for at in 0..world.nodes.len() {
+        if !world.nodes[at].alive {
+            world.nodes[at].start();
+        }
+        world.register(at);
+        world.store(false);
+        world.try_link(at);
+        world.push(at, false);
+        world.observe(at);
+        world.empty(at, false);
+        world.store(false);
+        world.detect(at, false);
+        for _ in 0..200 {
+            world.copy(at);
+        }
+        world.report(at, false);
+        world.store(false);
+        world.write(at);
+    }
+    world.pass(1_000);
+}
+
+fn has_its_shape(world: &World) -> bool {
+    let snapshot = world.topology.snapshot();
+    let partitions = i32::try_from(world.wanted.partitions).expect("few partitions");
+    let told = world.nodes.iter().all(|node| node.version() == snapshot.version());
+    let whole = (0..partitions).all(|partition| {
+        let members = snapshot.entries().filter(|(_, e)| e.partition == partition);
+        let serving: Vec<Role> = members
+            .filter(|(_, entry)| entry.state == State::Active && entry.balance > 0)
+            .map(|(_, entry)| entry.role)
+            .collect();
+        let masters = serving.iter().filter(|role| **role == Role::Master).count();
+        masters == 1 && u32::try_from(serving.len()) == Ok(world.wanted.replicas)
+    });
+    let quiet = snapshot.entries().all(|(_, entry)| entry.state == State::Active);
+    told && whole && quiet && world.writing.is_none() && world.topology.blocked().is_empty()
+}
+
+/// Every key that a client was promised is on every copy of its partition.
+fn all_keys_are_there(world: &World) {
+    let snapshot = world.topology.snapshot();
+    let partitions = i32::try_from(world.wanted.partitions).expect("few partitions");
+    for key in &world.promised {
+        let partition = partition_of(*key, partitions);
+        for node in &world.nodes {
+            let entry = snapshot.node(&node.key).map(|node| node.entry);
+            let member = entry.is_some_and(|entry| entry.partition == partition);
+            assert!(
+                !member || node.keys.contains(key),
+                "{} holds partition {partition}, and not key {key}",
+                node.key
+            );
+        }
+    }
+}
