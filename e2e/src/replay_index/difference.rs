@@ -9,6 +9,10 @@ pub(super) enum Kind {
     Repeats,
     /// The index asks nodes things: `stats`, `stats threads`.
     Questions,
+    /// Versions go on above what nodes show; the maps themselves are the recorded ones.
+    HigherVersions,
+    /// The connection to a node that was ended by `kill` is made again.
+    MonitorsReturn,
 }
 
 /// One allowed difference: the heading in docs/differences-from-flarei.md as an anchor, the
@@ -16,8 +20,16 @@ pub(super) enum Kind {
 type Difference = (&'static str, &'static [&'static str], Kind);
 
 /// All of them.
-const DIFFERENCES: &[Difference] =
-    &[("a-map-is-sent-once", &[], Kind::Repeats), ("nodes-are-asked", &[], Kind::Questions)];
+const DIFFERENCES: &[Difference] = &[
+    ("a-map-is-sent-once", &[], Kind::Repeats),
+    ("nodes-are-asked", &[], Kind::Questions),
+    (
+        "versions-and-thread-types-are-never-used-twice",
+        &["flarei-restart-with-empty-map"],
+        Kind::HigherVersions,
+    ),
+    ("a-monitor-cannot-be-killed", &["client-kill"], Kind::MonitorsReturn),
+];
 
 /// Whether `kind` is allowed in this transcript.
 pub(super) fn allowed(kind: Kind, transcript: &str) -> bool {

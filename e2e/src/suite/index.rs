@@ -36,6 +36,8 @@ pub struct Manifest {
     pub interval_millis: u32,
     /// `spec.monitor.threshold`.
     pub threshold: u32,
+    /// `spec.startupGraceSeconds`: how long nobody is called dead that a new index has not heard.
+    pub grace_seconds: u32,
     /// `spec.circuitBreaker.enabled`.
     pub breaker: bool,
 }
@@ -43,7 +45,14 @@ pub struct Manifest {
 impl Manifest {
     /// A cluster of this shape, with the settings a manifest has by default.
     pub fn shape(partitions: u32, replicas: u32) -> Self {
-        Self { partitions, replicas, interval_millis: 1000, threshold: 3, breaker: true }
+        Self {
+            partitions,
+            replicas,
+            interval_millis: 1000,
+            threshold: 3,
+            grace_seconds: 30,
+            breaker: true,
+        }
     }
 
     /// Without the circuit breaker, for suites that kill more nodes than it would stand.
@@ -53,19 +62,28 @@ impl Manifest {
         self
     }
 
+    /// With another startup grace, for suites that let nodes die while the index is dead.
+    #[must_use]
+    pub fn grace(mut self, seconds: u32) -> Self {
+        self.grace_seconds = seconds;
+        self
+    }
+
     /// The manifest as YAML.
     pub fn yaml(&self) -> String {
         let mut text = String::from(
             "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
              metadata:\n  name: suite\nspec:\n",
         );
-        let Self { partitions, replicas, interval_millis, threshold, breaker } = self;
+        let Self { partitions, replicas, interval_millis, threshold, grace_seconds, breaker } =
+            self;
         writeln!(text, "  partitions: {partitions}\n  replicas: {replicas}")
             .and_then(|()| {
                 writeln!(
                     text,
                     "  monitor: {{intervalMillis: {interval_millis}, readTimeoutMillis: 1000, \
-                     threshold: {threshold}}}\n  circuitBreaker: {{enabled: {breaker}}}"
+                     threshold: {threshold}}}\n  startupGraceSeconds: {grace_seconds}\n  \
+                     circuitBreaker: {{enabled: {breaker}}}"
                 )
             })
             .expect("writing to a string cannot fail");

@@ -118,7 +118,7 @@ async fn proxy(ctx: Context) -> Result<()> {
 }
 
 async fn shutdown(ctx: Context) -> Result<()> {
-    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2).grace(3), 3).await?;
     let ledger = cluster.fill("k", 40).await?;
     let master = cluster.master(0).await?;
     // dead while the node leaves: nobody hears its `shutdown`, stand-in or real

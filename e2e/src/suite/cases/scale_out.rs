@@ -11,6 +11,7 @@ use crate::suite::context::Context;
 use crate::suite::eventually::{PATIENCE, eventually, throughout};
 use crate::suite::index::Manifest;
 use crate::suite::keys::{Ledger, Traffic};
+use crate::suite::map::{NodeMap, Role};
 use crate::suite::runner::Case;
 
 /// A scale-out with some twenty restarts of the index in between.
@@ -64,45 +65,66 @@ async fn to_three(ctx: Context) -> Result<()> {
     under_traffic(&cluster, steady, traffic).await
 }
 
+/// The pause per key of a copy, in µs: copies of 100 keys last a second, so that the steps around
+/// them are seen one by one.
+const COPY_PAUSE_MICROS: u32 = 10_000;
+
 /// Every new version of the map is a step; after each the index is killed and started again.
 async fn killed_at_every_step(ctx: Context) -> Result<()> {
-    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 4).await?;
+    let mut index = ctx.auto_index(Manifest::shape(1, 2))?;
+    index.start().await?;
+    let mut nodes = ctx.nodes(4, &index)?;
+    for node in &mut nodes {
+        node.setting("reconstruction-interval", &COPY_PAUSE_MICROS);
+    }
+    let mut cluster = Cluster { index, nodes };
+    for node in &mut cluster.nodes {
+        node.start().await?;
+    }
+    cluster.takes_shape(1, 2).await?;
     let steady = cluster.fill("steady", 100).await?;
     let mut traffic = traffic(&cluster, &steady);
     traffic.flows(10).await?;
     let numbers = thread_types(&cluster).await?;
-    cluster.index.set_manifest(Manifest::shape(2, 2))?;
     let mut version = cluster.index.version().await?;
-    let mut kills = 0;
-    loop {
-        let done = step(&cluster, version).await?;
-        let Some(now) = done else { break };
+    cluster.index.set_manifest(Manifest::shape(2, 2))?;
+    let mut steps = Vec::new();
+    while let Some((now, map)) = next_step(&cluster, version).await? {
         cluster.index.kill().await?;
-        kills += 1;
+        steps.push(format!("version {now}:\n{map}"));
         cluster.index.start().await?;
         let stored = cluster.index.version().await?;
         ensure!(stored >= now, "version {stored} after the restart, {now} before it");
-        version = stored;
+        version = now;
     }
-    ensure!(kills >= 4, "only {kills} steps were seen");
+    // prepare; ready and active; the slave's prepare; its active and balance: four writes
+    ensure!(steps.len() >= 4, "only these steps were seen: {steps:#?}");
     cluster.takes_shape(2, 2).await?;
     ensure!(thread_types(&cluster).await? == numbers, "a node got another thread type");
     traffic.flows(20).await?;
     under_traffic(&cluster, steady, traffic).await
 }
 
-/// Waits for a version above `version`; none when the shape is reached instead.
-async fn step(cluster: &Cluster, version: u64) -> Result<Option<u64>> {
-    eventually(PATIENCE, "the next step of the scale-out", || async {
-        let now = cluster.index.version().await?;
+/// Waits for a version above `version`; none when the shape is reached instead. Asks without
+/// pause, on one connection, so as to miss no step.
+async fn next_step(cluster: &Cluster, version: u64) -> Result<Option<(u64, NodeMap)>> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    let mut client = cluster.index.client().await?;
+    loop {
+        // the version last: what it counts is in the map, or newer
+        let map = NodeMap::from_stats(&client.stats("stats nodes").await?)?;
+        let stats = client.stats("stats").await?;
+        let now = stats.get("node_map_version").ok_or_else(|| anyhow!("no version"))?.parse()?;
         if now > version {
-            return Ok(Some(now));
+            return Ok(Some((now, map)));
         }
-        let map = cluster.agreed().await?;
-        map.require_shape(2, 2)?;
-        Ok(None)
-    })
-    .await
+        let shaped = map.require_shape(2, 2);
+        let balanced = map.0.values().all(|e| e.role == Role::Proxy || e.balance == 1);
+        if shaped.is_ok() && balanced {
+            return Ok(None);
+        }
+        ensure!(tokio::time::Instant::now() < end, "the scale-out stands still:\n{map}");
+    }
 }
 
 async fn thread_types(cluster: &Cluster) -> Result<Vec<(String, u32)>> {
