@@ -54,13 +54,15 @@ pub(super) struct Stage {
     threads: Threads,
     lines: BTreeMap<u32, Line>,
     running: bool,
+    /// Something was ended by `kill`.
+    killed: bool,
 }
 
 impl Stage {
     /// An empty stage; the index is not running yet.
     pub(super) fn new(index: Index, seats: Seats, places: Places) -> Self {
         let (threads, lines) = (Threads::default(), BTreeMap::new());
-        Self { index, seats, places, threads, lines, running: false }
+        Self { index, seats, places, threads, lines, running: false, killed: false }
     }
 
     /// Starts the index.
@@ -122,6 +124,7 @@ impl Stage {
         self.seats.settle().await?;
         let bytes = self.threads.translate(self.places.translate(recorded));
         let adds = added_node(recorded);
+        self.killed |= recorded.starts_with(b"kill ");
         let own = self.line(conn)?.node;
         if let Some(node) = own.filter(|_| recorded.starts_with(b"node add")) {
             // flared listens before it asks to be taken
@@ -145,7 +148,7 @@ impl Stage {
                 here.push(line.next().await?);
             }
             let mut threads = self.threads.clone();
-            let differs = if self.seats.allows(Kind::MonitorsReturn) {
+            let differs = if self.killed && self.seats.allows(Kind::MonitorsReturn) {
                 let [expected, here] = [&expected, &here].map(|lines| without_monitors(lines));
                 listing_differs(&expected, &here, &mut threads)
             } else {
