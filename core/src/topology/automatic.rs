@@ -199,10 +199,9 @@ impl Topology {
             false => promotion::successor(stored, facts, partition, node),
         };
         if let Some(change) = transitions::down(&mut draft, node, reason.to_string(), pick)? {
-            let lacks_a_source = transitions::entry(&draft, node)?.is_preserved()
-                && self.proposed.handover.is_none();
-            if !manual && lacks_a_source {
-                transitions::give_up_preparing(&mut draft);
+            let before = transitions::entry(&self.proposed, node)?;
+            if !manual && before.role == Role::Master && before.state == State::Active {
+                transitions::give_up_copies(&mut draft, before.partition);
             }
             self.accept(draft, change)?;
         }

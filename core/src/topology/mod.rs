@@ -279,7 +279,7 @@ impl Topology {
                 node: key.clone(),
                 from: old,
                 to: Some(node.entry),
-                why: change.why.clone(),
+                why: change.why_of(key),
                 version,
             });
         }

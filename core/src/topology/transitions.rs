@@ -16,6 +16,8 @@ const THREAD_TYPES_END: u32 = i32::MAX as u32;
 pub(crate) struct Change {
     /// Why, for the log.
     pub(crate) why: String,
+    /// The node that the reason is about, where others change because of it.
+    pub(crate) about: Option<NodeKey>,
     /// To be told before everybody else (R9).
     pub(crate) first: Vec<NodeKey>,
     /// Not to be told: they are on their way out.
@@ -26,6 +28,14 @@ impl Change {
     /// A change that everybody is told of at once.
     pub(crate) fn because(why: impl Into<String>) -> Self {
         Self { why: why.into(), ..Self::default() }
+    }
+
+    /// Why this node changed.
+    pub(crate) fn why_of(&self, key: &NodeKey) -> String {
+        match self.about.as_ref().filter(|about| *about != key) {
+            Some(about) => format!("{about}: {}", self.why),
+            None => self.why.clone(),
+        }
     }
 }
 
@@ -215,7 +225,7 @@ pub(crate) fn down(
     if before.state == State::Down {
         return Ok(None);
     }
-    let mut change = Change::because(why);
+    let mut change = Change { about: Some(key.clone()), ..Change::because(why) };
     let mut preserved = false;
     if before.role == Role::Master {
         if before.state == State::Active {
@@ -357,18 +367,24 @@ fn give_up_partition(draft: &mut StoredTopology, partition: i32) {
     }
 }
 
-/// A partition that prepares lacks one of the masters that it copies from: its new master would
-/// copy from those that are left and call itself ready, without the keys that the missing one
-/// gives up to it (flare-protocol.md 6.3). It starts again when all are there.
-pub(crate) fn give_up_preparing(draft: &mut StoredTopology) {
-    let preparing = draft
+/// The master of `partition` is dead, and with it every copy from it is void: those that copy go
+/// back to being proxies and start again. flared tries for seconds to connect, so it may well copy
+/// from what comes back in the dead master's place, an empty or an old disk, and call that
+/// complete; and a new master would copy from those that are left and call itself ready, without
+/// the keys that the dead one gives up to it (flare-protocol.md 2, 6.3).
+pub(crate) fn give_up_copies(draft: &mut StoredTopology, partition: i32) {
+    let splits_off = draft
         .nodes
-        .iter()
-        .find(|(_, node)| node.entry.role == Role::Master && node.entry.state.is_preparing());
-    if let Some((key, partition)) = preparing.map(|(key, node)| (key.clone(), node.entry.partition))
-    {
-        give_up_partition(draft, partition);
-        set(draft, &key, |entry| entry.become_proxy(State::Active));
+        .values()
+        .map(|node| &node.entry)
+        .find(|entry| entry.role == Role::Master && entry.state.is_preparing())
+        .map(|entry| entry.partition);
+    for node in draft.nodes.values_mut() {
+        let entry = &mut node.entry;
+        let copies = entry.state.is_preparing() && entry.partition == partition;
+        if copies || splits_off == Some(entry.partition) {
+            entry.become_proxy(State::Active);
+        }
     }
 }
 

@@ -51,7 +51,10 @@ fn routine(world: &mut World, at: usize) {
         9 if world.links[at].probed => world.observe(at),
         9 => world.write(at),
         10 => (0..3).for_each(|_| world.copy(at)),
-        11 => world.report(at, lost),
+        11 => {
+            let lost = world.rng.one_in(5);
+            world.report(at, lost);
+        }
         12 => world.empty(at, lost),
         13 => world.write(at),
         14 => world.detect(at, false),
