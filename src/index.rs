@@ -160,6 +160,8 @@ impl Index {
             overview: topology.clone().recipient(),
             sessions: self.cluster.listener.clone().recipient(),
             forget: topology.clone().recipient(),
+            switch: topology.clone().recipient(),
+            reset_breaker: self.cluster.failover.clone().recipient(),
             events: topology.clone().recipient(),
         }
     }

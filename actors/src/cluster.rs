@@ -21,6 +21,7 @@ use crate::link::{LinkHome, TopologyEars};
 use crate::metrics::ClusterMetrics;
 use crate::net::{Listener, Network};
 use crate::obituary::{Death, Obituary};
+use crate::park::{self, ParkActor};
 use crate::session::{self, Limits, ListenerActor, ListenerDoors, SessionHome, TopologyDoors};
 use crate::store::{Medium, StoreActor};
 use crate::topology::{self, ChangeMonitoring, Published, TopologyActor};
@@ -102,6 +103,7 @@ impl Cluster {
             Some(Obituary::to_process(&deaths, "failover")),
         )
         .start();
+        let relay = start_relay(&blueprint.network, &topology, &deaths);
         let link_home = Rc::new(LinkHome {
             cluster: Arc::clone(&name),
             clock,
@@ -118,6 +120,7 @@ impl Cluster {
             clock,
             store: store.clone().recipient(),
             failover: failover.clone().recipient(),
+            relay,
             link_home,
             monitoring,
             published,
@@ -151,4 +154,18 @@ impl Cluster {
         self.topology.do_send(ChangeMonitoring { settings: monitoring });
         self.failover.do_send(failover::ChangeSettings { monitoring, breaking });
     }
+}
+
+fn start_relay(
+    network: &Rc<dyn Network>,
+    topology: &Addr<TopologyActor>,
+    deaths: &mpsc::Sender<Death>,
+) -> Addr<ParkActor> {
+    let parts = park::Parts {
+        network: Rc::clone(network),
+        opened: topology.clone().recipient(),
+        ended: topology.clone().recipient(),
+        obituary: Some(Obituary::to_process(deaths, "relay")),
+    };
+    ParkActor::new(parts).start()
 }

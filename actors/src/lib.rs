@@ -5,6 +5,7 @@
 //! * [`admin`], [`metrics`], [`logs`], [`manifest`]: what people see and ask for.
 //! * [`cluster`]: starts the actors of one cluster and ties them together.
 //! * [`clock`], [`net`]: what actors are handed, so that tests can hand in others.
+//! * [`park`]: the relay that stands in for a master while it is swapped.
 //! * [`ask`], [`obituary`]: how actors ask each other, and how none dies unheard.
 
 pub mod admin;
@@ -20,6 +21,7 @@ pub mod metrics;
 pub mod net;
 pub mod obituary;
 pub mod overview;
+pub mod park;
 pub mod process;
 pub mod reduction;
 pub mod session;

@@ -47,6 +47,12 @@ pub trait Network {
     /// The addresses of a host name, IPv4 only if it has any (flared listens on IPv4 only).
     fn resolve(&self, name: &str) -> NetFuture<Vec<IpAddr>>;
 
+    /// The address of ours from which packets go to `to`: where that host reaches us.
+    ///
+    /// # Errors
+    /// When there is no way to it.
+    fn address_towards(&self, to: IpAddr) -> io::Result<IpAddr>;
+
     /// Is this one of this host's own addresses?
     fn is_local(&self, address: IpAddr) -> bool;
 }
@@ -75,6 +81,14 @@ impl Network for SystemNetwork {
             let v4: Vec<IpAddr> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
             Ok(if v4.is_empty() { all } else { v4 })
         })
+    }
+
+    fn address_towards(&self, to: IpAddr) -> io::Result<IpAddr> {
+        // Connecting a datagram socket sends nothing; it only asks for the way. The port does not
+        // matter (discard).
+        let socket = UdpSocket::bind((ANY, 0))?;
+        socket.connect((to, 9))?;
+        Ok(socket.local_addr()?.ip())
     }
 
     fn is_local(&self, address: IpAddr) -> bool {
@@ -143,6 +157,12 @@ mod tests {
         assert!(is_same_host(&net, ip("192.0.2.1"), ip("192.0.2.1")));
         // TEST-NET-1 is nobody's address.
         assert!(!is_same_host(&net, ip("127.0.0.1"), ip("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_host_reaches_us_where_our_packets_come_from() {
+        let found = SystemNetwork.address_towards("127.0.0.9".parse().unwrap()).unwrap();
+        assert!(found.is_loopback(), "{found}");
     }
 
     #[tokio::test]

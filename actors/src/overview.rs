@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use flare_core::model::NodeKey;
-use flare_core::topology::{Blocked, Event, Facts, Mode, Refusal, Snapshot};
+use flare_core::topology::{Blocked, Event, Facts, HandoverWay, Mode, Refusal, Snapshot};
 use tokio::sync::broadcast;
+
+use crate::failover::ResetBreaker;
 
 /// How long admin waits for any one of these answers before it says that the actor is stuck.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
@@ -84,6 +86,23 @@ pub struct ForgetNode {
     pub node: NodeKey,
 }
 
+/// A person swaps the master of a partition with an active slave, without copying
+/// (`POST /api/v1/partitions/{partition}/switchover`).
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct SwitchMaster {
+    /// The partition.
+    pub partition: i32,
+    /// The new master; `None` lets the index choose.
+    pub to: Option<NodeKey>,
+    /// How writes are kept from crossing.
+    pub way: HandoverWay,
+}
+
+/// How long admin waits for the end of a swap: the deadlines of all its steps together (5.5 s),
+/// and some.
+pub const SWITCH_DEADLINE: Duration = Duration::from_secs(8);
+
 /// Asks to be told of the events of the topology from now on, and for the latest ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "EventStream")]
@@ -116,8 +135,12 @@ pub struct Sources {
     pub overview: Recipient<GetOverview>,
     /// The listener.
     pub sessions: Recipient<GetSessions>,
-    /// The topology again, for the one change that a person may order.
+    /// The topology again, for what a person may order.
     pub forget: Recipient<ForgetNode>,
+    /// The topology again.
+    pub switch: Recipient<SwitchMaster>,
+    /// The failover actor, whose breaker a person may close.
+    pub reset_breaker: Recipient<ResetBreaker>,
     /// The topology again, for its events.
     pub events: Recipient<SubscribeEvents>,
 }

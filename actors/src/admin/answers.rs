@@ -1,6 +1,7 @@
 //! Asking the actors from a request, with a deadline, and the errors that a request can end in.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix::{Message, Recipient};
 use actix_web::http::StatusCode;
@@ -27,8 +28,8 @@ pub(super) enum Failure {
     Absent(&'static str),
     /// The request cannot be understood.
     Bad(String),
-    /// An actor did not answer in time; its name.
-    Stuck(&'static str),
+    /// An actor did not answer in time; its name, and the time.
+    Stuck(&'static str, Duration),
     /// An actor has ended; its name.
     Ended(&'static str),
     /// The sandbox refused, or could not be asked.
@@ -43,8 +44,8 @@ impl fmt::Display for Failure {
             Self::Log(error) => error.fmt(f),
             Self::Absent(what) => write!(f, "this index has no {what}"),
             Self::Bad(why) => f.write_str(why),
-            Self::Stuck(who) => {
-                let seconds = ANSWER_DEADLINE.as_secs();
+            Self::Stuck(who, deadline) => {
+                let seconds = deadline.as_secs();
                 write!(f, "the {who} did not answer within {seconds} s")
             }
             Self::Ended(who) => write!(f, "the {who} has ended"),
@@ -64,7 +65,7 @@ impl ResponseError for Failure {
             Self::Refused(_) | Self::Sandbox(_) => StatusCode::CONFLICT,
             Self::Log(LogError::TooManyConnections) => StatusCode::CONFLICT,
             Self::Log(_) | Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::Stuck(_) | Self::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stuck(..) | Self::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -89,9 +90,23 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    match timeout(ANSWER_DEADLINE, actor.send(message)).await {
+    ask_within(ANSWER_DEADLINE, actor, who, message).await
+}
+
+/// The same, for what takes its time.
+pub(super) async fn ask_within<M>(
+    deadline: Duration,
+    actor: &Recipient<M>,
+    who: &'static str,
+    message: M,
+) -> Result<M::Result, Failure>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    match timeout(deadline, actor.send(message)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(Failure::Ended(who)),
-        Err(_) => Err(Failure::Stuck(who)),
+        Err(_) => Err(Failure::Stuck(who, deadline)),
     }
 }

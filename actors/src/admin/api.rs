@@ -3,14 +3,16 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use flare_core::model::NodeKey;
+use flare_core::topology::HandoverWay;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answers::{Failure, ask};
+use super::answers::{Failure, ask, ask_within};
 use super::sandbox::{self, Answer, Order};
 use super::{Admin, BODY_BYTES_MAX, events, guard, view};
+use crate::failover::ResetBreaker;
 use crate::logs::LogStatus;
-use crate::overview::{ForgetNode, GetOverview, GetSessions};
+use crate::overview::{ForgetNode, GetOverview, GetSessions, SWITCH_DEADLINE, SwitchMaster};
 
 /// Connections that `GET /api/v1/sessions` tells about when it is not asked for more.
 pub(super) const SESSIONS_SHOWN: usize = 200;
@@ -26,6 +28,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/log", web::get().to(get_log))
             .route("/log", web::put().to(put_log))
             .route("/nodes/{key}", web::delete().to(delete_node))
+            .route("/partitions/{partition}/switchover", web::post().to(switch_master))
+            .route("/breaker/reset", web::post().to(reset_breaker))
             .route("/sandbox", web::get().to(get_sandbox))
             .route("/sandbox/{order}", web::post().to(post_sandbox)),
     );
@@ -132,6 +136,49 @@ async fn delete_node(
     ask(&admin.sources.forget, "topology", forget).await?.map_err(Failure::Refused)?;
     tracing::info!(%node, peer = ?request.peer_addr(), "a person ordered to forget a node");
     Ok(answer(json!({ "forgotten": node })))
+}
+
+/// Which node is to take over, and how: `{}` lets the index choose and parks the writes.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SwitchWish {
+    to: Option<String>,
+    pause: bool,
+}
+
+async fn switch_master(
+    request: HttpRequest,
+    admin: web::Data<Admin>,
+    partition: web::Path<String>,
+    wish: Result<web::Json<SwitchWish>, actix_web::Error>,
+) -> Result<HttpResponse, Failure> {
+    guard::check_write(&request)?;
+    let partition = partition
+        .parse()
+        .map_err(|_| Failure::Bad(format!("`{partition}` is not the number of a partition")))?;
+    let wish = wish.map_err(|_| {
+        let example = r#"{} or {"to": "10.0.0.7:12121", "pause": true}"#;
+        Failure::Bad(format!("the body must be application/json, such as {example}"))
+    })?;
+    let wish = wish.into_inner();
+    let to = wish.to.as_deref().map(node_key).transpose()?;
+    let way = if wish.pause { HandoverWay::Pause } else { HandoverWay::Park };
+    tracing::info!(partition, ?to, ?way, peer = ?request.peer_addr(), "a person swaps a master");
+    let switch = SwitchMaster { partition, to, way };
+    ask_within(SWITCH_DEADLINE, &admin.sources.switch, "topology", switch)
+        .await?
+        .map_err(Failure::Refused)?;
+    Ok(answer(json!({ "switched": partition })))
+}
+
+async fn reset_breaker(
+    request: HttpRequest,
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, Failure> {
+    guard::check_write(&request)?;
+    tracing::info!(peer = ?request.peer_addr(), "a person closes the circuit breaker");
+    ask(&admin.sources.reset_breaker, "failover", ResetBreaker).await?;
+    Ok(answer(json!({ "reset": true })))
 }
 
 async fn get_sandbox(

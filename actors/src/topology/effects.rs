@@ -11,6 +11,7 @@ use super::{EVENTS_KEPT, Published, TopologyActor, report};
 use crate::failover::MapPublished;
 use crate::link::{EmptyNode, ProbeNode, WatchQueue};
 use crate::overview::EventRecord;
+use crate::park::{CloseRelay, OpenRelay, ReleaseRelay};
 use crate::store::Write;
 
 impl TopologyActor {
@@ -47,9 +48,13 @@ impl TopologyActor {
                     self.submit(input, None, ctx);
                 }
             },
-            // There is no relay to hold writes: the core pauses them then.
-            Effect::OpenRelay => self.submit(Input::RelayOpened { relay: None }, None, ctx),
-            Effect::ReleaseRelay { .. } | Effect::CloseRelay => {}
+            Effect::OpenRelay => match self.links.keys().next().cloned() {
+                // All nodes reach us where one does, as they reach the index.
+                Some(towards) => self.relay.do_send(OpenRelay { towards }),
+                None => self.submit(Input::RelayOpened { relay: None }, None, ctx),
+            },
+            Effect::ReleaseRelay { to } => self.relay.do_send(ReleaseRelay { to }),
+            Effect::CloseRelay => self.relay.do_send(CloseRelay),
             Effect::WatchQueue { node, towards, until } => {
                 if let Some(link) = self.links.get(&node) {
                     link.addr.do_send(WatchQueue { towards, until });

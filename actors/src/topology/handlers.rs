@@ -1,16 +1,17 @@
 //! Messages that become inputs of the core, one for one.
 
 use actix::{Context, Handler, ResponseFuture};
-use flare_core::topology::{Answer, Input, Mode, Refusal, RequestId};
+use flare_core::topology::{Answer, Input, Mode, Origin, Refusal, RequestId};
 use tokio::sync::oneshot;
 
 use super::{
     ChangeBreaker, ChangeMonitoring, ChangeWanted, FinishSteps, LinkEnded, LinkOpened,
     MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved, QueueDrained, RegisterNode,
-    RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, TopologyActor,
+    RelayEnded, RelayOpened, RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode,
+    StoreAnswered, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
-use crate::overview::ForgetNode;
+use crate::overview::{ForgetNode, SwitchMaster};
 
 impl TopologyActor {
     /// Submits a change that somebody waits for.
@@ -88,15 +89,30 @@ impl Handler<ForgetNode> for TopologyActor {
     type Result = ResponseFuture<Result<(), Refusal>>;
 
     fn handle(&mut self, ForgetNode { node }: ForgetNode, ctx: &mut Context<Self>) -> Self::Result {
-        let origin = flare_core::topology::Origin::Admin;
-        let answer = self.change(|request| Input::Remove { request, node, origin }, ctx);
-        Box::pin(async move {
-            match answer.await {
-                Answer::Refused(refusal) => Err(refusal),
-                Answer::Done | Answer::Registered(_) => Ok(()),
-            }
-        })
+        let origin = Origin::Admin;
+        done(self.change(|request| Input::Remove { request, node, origin }, ctx))
     }
+}
+
+impl Handler<SwitchMaster> for TopologyActor {
+    type Result = ResponseFuture<Result<(), Refusal>>;
+
+    fn handle(&mut self, message: SwitchMaster, ctx: &mut Context<Self>) -> Self::Result {
+        let SwitchMaster { partition, to, way } = message;
+        let origin = Origin::Admin;
+        let switch = |request| Input::Switchover { request, partition, to, way, origin };
+        done(self.change(switch, ctx))
+    }
+}
+
+/// Only whether it was done.
+fn done(answer: ResponseFuture<Answer>) -> ResponseFuture<Result<(), Refusal>> {
+    Box::pin(async move {
+        match answer.await {
+            Answer::Refused(refusal) => Err(refusal),
+            Answer::Done | Answer::Registered(_) => Ok(()),
+        }
+    })
 }
 
 impl Handler<ChangeWanted> for TopologyActor {
@@ -156,12 +172,21 @@ macro_rules! becomes_input {
 becomes_input!(MarkNodeDown { node, seen, reason } => MarkDown);
 becomes_input!(ReturnNode { node, seen } => Return);
 becomes_input!(ChangeBreaker { open, assigned, dead } => BreakerChanged);
+becomes_input!(RelayOpened { relay } => RelayOpened);
 becomes_input!(LinkOpened { node } => LinkOpened);
 becomes_input!(LinkEnded { node } => LinkEnded);
 becomes_input!(MapAcknowledged { node, version } => Acknowledged);
 becomes_input!(NodeObserved { node, observation } => Observed);
 becomes_input!(QueueDrained { node, towards } => QueueDrained);
 becomes_input!(NodeEmptied { node, intent, ok } => Emptied);
+
+impl Handler<RelayEnded> for TopologyActor {
+    type Result = ();
+
+    fn handle(&mut self, _: RelayEnded, ctx: &mut Context<Self>) {
+        self.submit(Input::RelayEnded, None, ctx);
+    }
+}
 
 impl Handler<StoreAnswered> for TopologyActor {
     type Result = ();

@@ -98,6 +98,19 @@ pub struct ReturnNode {
     pub seen: Seen,
 }
 
+/// The relay that was ordered stands, or could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct RelayOpened {
+    /// Its name and port as nodes reach it.
+    pub relay: Option<NodeKey>,
+}
+
+/// The relay ended though nobody told it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct RelayEnded;
+
 /// The circuit breaker opened or closed (R11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

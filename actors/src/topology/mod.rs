@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, Context, Recipient, SpawnHandle};
+use actix::{Actor, Addr, Context, Recipient, SpawnHandle};
 use flare_core::model::{NodeKey, Timestamp};
 use flare_core::topology::{Answer, Input, Mode, RequestId, Topology};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -29,6 +29,7 @@ use crate::link::{LinkHome, MonitorSettings};
 use crate::metrics::ClusterMetrics;
 use crate::obituary::Obituary;
 use crate::overview::EventRecord;
+use crate::park::ParkActor;
 use crate::{failover, store};
 use links::LinkHandle;
 
@@ -56,6 +57,8 @@ pub struct Parts {
     pub store: Recipient<store::Write>,
     /// Who is told of every published map.
     pub failover: Recipient<failover::MapPublished>,
+    /// The relay that stands in for a master while it is swapped.
+    pub relay: Addr<ParkActor>,
     /// What every link is given.
     pub link_home: Rc<LinkHome>,
     /// How nodes are watched.
@@ -77,6 +80,7 @@ pub struct TopologyActor {
     clock: Clock,
     store: Recipient<store::Write>,
     failover: Recipient<failover::MapPublished>,
+    relay: Addr<ParkActor>,
     link_home: Rc<LinkHome>,
     monitoring: MonitorSettings,
     metrics: ClusterMetrics,
@@ -115,6 +119,7 @@ impl TopologyActor {
             clock: parts.clock,
             store: parts.store,
             failover: parts.failover,
+            relay: parts.relay,
             link_home: parts.link_home,
             monitoring: parts.monitoring,
             metrics: parts.metrics,

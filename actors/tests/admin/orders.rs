@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use flare_actors::logs::{self, LogFormat};
-use flare_core::model::{Role, State};
+use flare_actors::overview::SwitchMaster;
+use flare_core::model::{NodeKey, Role, State};
+use flare_core::topology::HandoverWay;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::probe::{Do, Probe, Response, get, overview, request};
+use super::probe::{Do, Ordered, Probe, Response, get, overview, request};
 use super::with_admin;
 
 const WRITE: &str = "X-Flare-Admin: 1";
@@ -47,6 +49,42 @@ fn a_node_that_is_down_can_be_forgotten_and_no_other() {
             assert_eq!(delete("b%0d%0a:12121").await.status, 400);
             let seen = probe.send(Do(Box::new(|probe: &mut Probe| probe.forgotten.len()))).await;
             assert_eq!(seen.unwrap(), 1);
+        },
+    );
+}
+
+#[test]
+fn a_master_is_swapped_and_the_breaker_closed() {
+    with_admin(
+        one_down(),
+        |_| (),
+        |server, probe| async move {
+            let post = async |path: &str, body| {
+                request(server, &format!("POST /api/v1/{path}"), &[WRITE, JSON], body).await
+            };
+            assert_eq!(post("partitions/0/switchover", "{}").await.status, 200);
+            let wish = r#"{"to": "b:12121", "pause": true}"#;
+            assert_eq!(post("partitions/0/switchover", wish).await.status, 200);
+            let refused = post("partitions/1/switchover", "{}").await;
+            assert_eq!(refused.status, 409);
+            assert!(refused.body.contains("no active slave could take over"), "{}", refused.body);
+            assert_eq!(post("partitions/x/switchover", "{}").await.status, 400);
+            assert_eq!(post("partitions/0/switchover", r#"{"to": 1}"#).await.status, 400);
+            assert_eq!(post("breaker/reset", "").await.status, 200);
+            let bare = request(server, "POST /api/v1/breaker/reset", &[JSON], "").await;
+            assert_eq!(bare.status, 403, "another page must not do it");
+            let switch = |partition, to: Option<&str>, way| {
+                let to = to.and_then(NodeKey::parse);
+                Ordered::Switch(SwitchMaster { partition, to, way })
+            };
+            let wanted = [
+                switch(0, None, HandoverWay::Park),
+                switch(0, Some("b:12121"), HandoverWay::Pause),
+                switch(1, None, HandoverWay::Park),
+                Ordered::ResetBreaker,
+            ];
+            let seen = probe.send(Do(Box::new(|probe: &mut Probe| probe.orders.clone()))).await;
+            assert_eq!(seen.unwrap(), wanted);
         },
     );
 }

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
+use flare_actors::failover::ResetBreaker;
 use flare_actors::overview::{
     EventRecord, EventStream, ForgetNode, GetOverview, GetSessions, Overview, Sessions, Sources,
-    SubscribeEvents,
+    SubscribeEvents, SwitchMaster,
 };
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State};
 use flare_core::stored::{StoredNode, StoredTopology};
@@ -71,13 +72,29 @@ pub(crate) struct Probe {
     pub(crate) recent: Vec<EventRecord>,
     pub(crate) events: broadcast::Sender<EventRecord>,
     pub(crate) forgotten: Vec<NodeKey>,
+    /// What a person ordered beside that.
+    pub(crate) orders: Vec<Ordered>,
+}
+
+/// An order of a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ordered {
+    Switch(SwitchMaster),
+    ResetBreaker,
 }
 
 impl Probe {
     pub(crate) fn new(overview: Overview) -> Self {
         let (events, _) = broadcast::channel(4);
         let sessions = Sessions::default();
-        Self { overview, sessions, recent: Vec::new(), events, forgotten: Vec::new() }
+        Self {
+            overview,
+            sessions,
+            recent: Vec::new(),
+            events,
+            forgotten: Vec::new(),
+            orders: Vec::new(),
+        }
     }
 
     /// Starts it, and names it as the source of everything.
@@ -87,6 +104,8 @@ impl Probe {
             overview: addr.clone().recipient(),
             sessions: addr.clone().recipient(),
             forget: addr.clone().recipient(),
+            switch: addr.clone().recipient(),
+            reset_breaker: addr.clone().recipient(),
             events: addr.clone().recipient(),
         };
         (addr, sources)
@@ -102,6 +121,24 @@ impl Handler<GetOverview> for Probe {
 
     fn handle(&mut self, _: GetOverview, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.overview.clone())
+    }
+}
+
+impl Handler<SwitchMaster> for Probe {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, order: SwitchMaster, _: &mut Context<Self>) -> Self::Result {
+        let known = order.partition == 0;
+        self.orders.push(Ordered::Switch(order));
+        if known { Ok(()) } else { Err(Refusal::NoSuccessor) }
+    }
+}
+
+impl Handler<ResetBreaker> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, _: ResetBreaker, _: &mut Context<Self>) {
+        self.orders.push(Ordered::ResetBreaker);
     }
 }
 
