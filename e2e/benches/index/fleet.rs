@@ -171,29 +171,47 @@ async fn serve(
 ) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(4 * 1024);
+    let mut answers = Vec::new();
     while stream.read_buf(&mut buffer).await? > 0 {
-        let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else { continue };
-        let line = buffer[..end].trim_ascii();
-        if let Some(version) = line.strip_prefix(b"node sync ") {
-            // One request is under way at a time, so nothing follows the map.
-            if !buffer.ends_with(b"\nEND\r\n") {
-                continue;
+        let mut done = 0;
+        let mut held = None;
+        while let Some(request) = whole_request(&buffer[done..]) {
+            let line = request.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            match line.trim_ascii() {
+                b"ping" | b"flush_all" => answers.extend_from_slice(b"OK\r\n"),
+                b"stats" => answers.extend_from_slice(process.stats().as_bytes()),
+                b"stats threads" => answers.extend_from_slice(b"END\r\n"),
+                b"version" => answers.extend_from_slice(b"VERSION flare-1.3.4\r\n"),
+                line => match line.strip_prefix(SYNC) {
+                    Some(version) => {
+                        held = Some(std::str::from_utf8(version)?.parse()?);
+                        answers.extend_from_slice(b"OK\r\n");
+                    }
+                    None => answers.extend_from_slice(b"ERROR\r\n"),
+                },
             }
-            let version = std::str::from_utf8(version)?.parse()?;
-            stream.write_all(b"OK\r\n").await?;
+            done += request.len();
+        }
+        buffer.drain(..done);
+        stream.write_all(&answers).await?;
+        answers.clear();
+        if let Some(version) = held {
             process.version.set(version);
             tell.send(Held { node, version, at: Instant::now() })?;
-        } else {
-            let answer = match line {
-                b"ping" | b"flush_all" => "OK\r\n".to_owned(),
-                b"stats" => process.stats(),
-                b"stats threads" => "END\r\n".to_owned(),
-                b"version" => "VERSION flare-1.3.4\r\n".to_owned(),
-                _ => "ERROR\r\n".to_owned(),
-            };
-            stream.write_all(answer.as_bytes()).await?;
         }
-        buffer.clear();
     }
     Ok(())
+}
+
+const SYNC: &[u8] = b"node sync ";
+
+/// The first request in the buffer, if all of it is there: a line, or a map up to its `END`.
+fn whole_request(buffer: &[u8]) -> Option<&[u8]> {
+    const END: &[u8] = b"\nEND\r\n";
+    if buffer.starts_with(SYNC) {
+        // Nothing is sent behind a map before it is answered: its end is the buffer's end.
+        return buffer.ends_with(END).then_some(buffer);
+    }
+    let end = buffer.iter().position(|byte| *byte == b'\n')?;
+    Some(&buffer[..=end])
 }
