@@ -181,7 +181,7 @@ fn the_page_is_whole_and_may_load_nothing_from_elsewhere() {
                 page.head
             );
             assert!(page.head.contains("x-content-type-options: nosniff"), "{}", page.head);
-            // Every part that the page or one of its parts names is there, and names no other place.
+            // Every part that the page or one of its parts names is there, and names nothing else.
             let mut found = std::collections::BTreeSet::from(["/".to_owned()]);
             let mut to_read = vec!["/".to_owned()];
             while let Some(part) = to_read.pop() {

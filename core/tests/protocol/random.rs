@@ -18,8 +18,9 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         8 => proptest::sample::select(vec![
             "ping", "quit", "meta", "node", "add", "role", "state", "remove", "shutdown", "stats",
-            "nodes", "threads", "queue", "show", "variables", "kill", "verbosity", "noreply", "sync",
-            "master", "slave", "proxy", "active", "down", "h", "127.0.0.1", "12121", "-1", "1-2", "-",
+            "nodes", "threads", "queue", "show", "variables", "kill", "verbosity", "noreply",
+            "sync", "master", "slave", "proxy", "active", "down", "h", "127.0.0.1", "12121", "-1",
+            "1-2", "-",
             "<a:1>", "<", "NODE", "STAT", "OK", "END", "SERVER_ERROR",
         ])
         .prop_map(|word| word.as_bytes().to_vec()),

@@ -110,6 +110,7 @@ fn named_files(files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
             continue;
         }
         let text = fs::read_to_string(&file).expect("a readable file");
+        to_read.extend(path_attributes(&text).map(|path| file.with_file_name(path)));
         for module in modules(&text) {
             let folder = module_folder(&file);
             to_read.push(folder.join(format!("{module}.rs")));
@@ -148,6 +149,11 @@ fn module_folder(file: &Path) -> PathBuf {
     }
 }
 
+/// The files in `#[path = "file.rs"]`.
+fn path_attributes(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix("#[path = \"")?.strip_suffix("\"]"))
+}
+
 /// The names in `mod name;`, whatever their visibility.
 fn modules(text: &str) -> Vec<&str> {
     text.lines()
@@ -166,7 +172,9 @@ fn small_package() -> tempdir::Folder {
     let folder = tempdir::Folder::new();
     folder.write("Cargo.toml", "");
     folder.write("src/lib.rs", "//! The library.\nmod named;\n");
-    folder.write("src/named.rs", "//! Named.\npub(crate) mod inner;\n");
+    let text = "//! Named.\npub(crate) mod inner;\n#[path = \"named_tests.rs\"]\nmod tests;\n";
+    folder.write("src/named.rs", text);
+    folder.write("src/named_tests.rs", "//! Its tests.\n");
     folder.write("src/named/inner.rs", "//! Named within.\n");
     folder
 }
@@ -180,7 +188,7 @@ fn a_good_folder_has_no_complaint() {
 fn each_breach_is_found() {
     for (file, text, expected) in [
         ("src/lost.rs", "//! Lost.\n".to_owned(), "no module names"),
-        ("src/named.rs", "pub(crate) mod inner;\n".to_owned(), "does not open"),
+        ("src/named/inner.rs", "fn inner() {}\n".to_owned(), "does not open"),
         ("tests/wide.rs", format!("//! {}\n", "x".repeat(LINE_MAX)), "104 characters"),
         ("tests/long.rs", "//! Long.\n".repeat(FILE_MAX + 1), "401 lines, at most 400"),
     ] {

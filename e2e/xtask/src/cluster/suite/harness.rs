@@ -102,7 +102,10 @@ impl Underway {
         command.args(["--nodes=2", "--zones=1"]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut up = Ended(command.spawn().context("run up")?);
         let since = Instant::now();
-        let is_underway = |what: &What| matches!(what, What::Progress { text } if text.contains("containerd runs"));
+        let is_underway = |what: &What| match what {
+            What::Progress { text } => text.contains("containerd runs"),
+            _ => false,
+        };
         while !events::all(lab.paths()).iter().any(|event| is_underway(&event.what)) {
             ensure!(since.elapsed() < PATIENCE, "up does not get anywhere");
             if let Some(status) = up.0.try_wait().context("look after up")? {
