@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::fuzz;
 use crate::run;
 use crate::tally::Tally;
 use crate::test::{self, cargo};
@@ -25,6 +26,7 @@ pub(crate) fn main() -> Result<ExitCode> {
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )
     }));
+    tally.add(run::step("short fuzz", fuzz::short));
     test::all(&mut tally);
     Ok(test::finish(&tally))
 }

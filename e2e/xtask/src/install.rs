@@ -23,6 +23,14 @@ pub(crate) struct Program {
 pub(crate) const PROMTOOL: Program =
     Program { name: "promtool", package: "prometheus", used_by: "the test of /metrics" };
 
+/// The browser that opens the page.
+pub(crate) const CHROMIUM: Program =
+    Program { name: "chromium", package: "chromium", used_by: "the test of the page" };
+
+/// The newcomer's way to talk to a node; a test runs the lines that the sandbox prints.
+pub(crate) const NETCAT: Program =
+    Program { name: "nc", package: "netcat-openbsd", used_by: "the test of the sandbox" };
+
 /// Installs those of `programs` that are missing, all in one go.
 pub(crate) fn programs(programs: &[Program]) -> Result<()> {
     let missing: Vec<&Program> = programs.iter().filter(|p| find(p.name).is_none()).collect();

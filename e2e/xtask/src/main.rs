@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod cluster;
+mod fuzz;
 mod image;
 mod install;
 mod run;

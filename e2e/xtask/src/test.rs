@@ -25,9 +25,11 @@ enum Part {
     Replay,
     /// The end-to-end suites: the shipped binary and stand-in nodes on real sockets
     Suites,
+    /// The page, in a real browser
+    Browser,
 }
 
-const ALL: [Part; 3] = [Part::Cargo, Part::Replay, Part::Suites];
+const ALL: [Part; 4] = [Part::Cargo, Part::Replay, Part::Suites, Part::Browser];
 
 /// Runs the chosen parts and prints what they came to.
 pub(crate) fn main(options: &Options) -> Result<ExitCode> {
@@ -55,32 +57,62 @@ pub(crate) fn finish(tally: &Tally) -> ExitCode {
 fn run_part(part: Part, tally: &mut Tally) {
     match part {
         Part::Cargo => {
-            tally.add(run::step("programs for cargo test", || {
-                install::programs(&[install::PROMTOOL])
-            }));
+            let programs = [install::PROMTOOL, install::NETCAT];
+            needed("cargo test", tally, || install::programs(&programs));
             let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
             tally.add(run::counted("cargo test", Dialect::Cargo, &mut command));
         }
         Part::Replay => end_to_end("wire replay", "replay", tally),
         Part::Suites => end_to_end("end-to-end suites", "suite", tally),
+        Part::Browser => browser(tally),
     }
+}
+
+/// Does what a part needs first. Nothing is counted if it works; if not, the part's own failure
+/// says what was missing.
+fn needed(part: &str, tally: &mut Tally, work: impl FnOnce() -> Result<()>) -> bool {
+    let row = run::step(&format!("what {part} needs"), work);
+    let worked = row.failed == 0;
+    if !worked {
+        tally.add(row);
+    }
+    worked
 }
 
 /// Runs a subcommand of `flare-e2e` that prints TAP, after building what it starts.
 fn end_to_end(part: &str, subcommand: &str, tally: &mut Tally) {
-    if !crate::repository().join("e2e/src/main.rs").exists() {
-        return;
+    if needed(part, tally, build) {
+        tally.add(run::counted(part, Dialect::Tap, beside("flare-e2e").arg(subcommand)));
     }
-    let built = run::step("build the binaries", || {
-        run::must(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))
+}
+
+fn browser(tally: &mut Tally) {
+    let part = "browser test";
+    let folder = crate::repository().join("e2e/browser");
+    let ready = needed(part, tally, || {
+        install::programs(&[install::CHROMIUM])?;
+        build()?;
+        // npm puts what it has once fetched into a cache of its own.
+        let mut install = Command::new("npm");
+        run::must(install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
     });
-    let could_build = built.failed == 0;
-    tally.add(built);
-    if could_build {
-        let mut command = cargo(&["run", "--quiet", "--locked", "--package", "flare-e2e", "--"]);
-        command.arg(subcommand);
-        tally.add(run::counted(part, Dialect::Tap, &mut command));
+    if ready {
+        let sandbox = beside("flare-sandbox");
+        let mut npm = Command::new("npm");
+        npm.arg("test").current_dir(&folder).env("FLARE_SANDBOX", sandbox.get_program());
+        tally.add(run::counted(part, Dialect::Tap, &mut npm));
     }
+}
+
+/// The binaries that the tests start.
+fn build() -> Result<()> {
+    run::must(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))
+}
+
+/// A program of this workspace: cargo puts them all into the folder that this one is in.
+fn beside(program: &str) -> Command {
+    let path = std::env::current_exe().map(|me| me.with_file_name(program));
+    Command::new(path.unwrap_or_else(|_| program.into()))
 }
 
 /// A cargo command at the root of the repository.
