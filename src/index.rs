@@ -16,13 +16,13 @@ use flare_actors::logs::{self, LogControl};
 use flare_actors::manifest::{
     ManifestChanged, ManifestStatus, ManifestWatcher, ReadManifest, Start,
 };
-use flare_actors::metrics::{ClusterMetrics, Exporter};
+use flare_actors::metrics::{ClusterMetrics, Exporter, UPKEEP_INTERVAL};
 use flare_actors::net::{self, SystemNetwork};
-use flare_actors::obituary::Death;
+use flare_actors::obituary::{Death, Obituary};
 use flare_actors::overview::{ANSWER_DEADLINE, Sources};
 use flare_actors::session::{ChangeLimits, StopAccepting};
-use flare_actors::store::Flush;
 use flare_actors::store::file::FileStore;
+use flare_actors::store::{Flush, StoreActor, StoreDoors};
 use flare_actors::topology::{ChangeWanted, FinishSteps};
 use flare_core::model::HashSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
-use crate::cli::IndexFlags;
+use crate::cli::{IndexFlags, Place};
 use crate::limits;
 use crate::settings::{Settings, breaking_of, monitoring_of};
 
@@ -72,17 +72,27 @@ async fn serve(flags: IndexFlags, log: LogControl) -> Result<()> {
     let mut signals = Signals::listen()?;
     let settings = Settings::gather(flags).await?;
     limits::raise_open_files(settings.limits().connections, settings.flags.max_nodes as usize);
-    let exporter = Exporter::install().context("metrics cannot be recorded")?;
+    // Samples that nobody can ask for are not kept.
+    let exporter = match settings.flags.metrics {
+        Place::Off => None,
+        Place::At(_) => Some(Exporter::install().context("metrics cannot be recorded")?),
+    };
     let metrics = ClusterMetrics::new(settings.cluster());
     let mut index = Index::start(settings, metrics.clone())?;
     let manifest = index.watch_manifest(&metrics);
     let mut admin = index.start_admin(log, manifest.clone())?;
-    let mut scrapes = index.start_metrics(exporter, manifest)?;
+    let mut scrapes = index.start_metrics(exporter.clone(), manifest)?;
+    let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
     index.announce(admin.as_ref(), scrapes.as_ref());
     loop {
         tokio::select! {
             () = end_signal(&mut signals.terminate, &mut signals.interrupt) => break,
             _ = signals.hangup.recv() => index.reload(),
+            _ = upkeep.tick() => {
+                if let Some(exporter) = &exporter {
+                    exporter.upkeep();
+                }
+            }
             death = index.deaths.recv() => bail!(
                 "{}; the index cannot go on without it. Nothing that was acknowledged is lost: \
                  start it again",
@@ -115,6 +125,12 @@ impl Index {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let bound = socket.local_addr().context("the bound address is not known")?;
         let (obituaries, deaths) = mpsc::channel(DEATHS_WAITING);
+        let (store_metrics, store_deaths) = (metrics.clone(), obituaries.clone());
+        let start_store = move |answers| {
+            let obituary = Obituary::to_process(&store_deaths, "store");
+            let actor = StoreActor::new(store, answers, store_metrics, Some(obituary))?;
+            Ok(StoreDoors::from(actor.start()))
+        };
         let cluster = Cluster::start(Blueprint {
             name: settings.cluster(),
             stored,
@@ -126,7 +142,7 @@ impl Index {
             clock: Clock::system(),
             network: Rc::new(SystemNetwork),
             socket,
-            medium: store,
+            store: Box::new(start_store),
             metrics,
             deaths: obituaries,
         })
@@ -187,10 +203,13 @@ impl Index {
 
     fn start_metrics(
         &self,
-        exporter: Exporter,
+        exporter: Option<Exporter>,
         manifest: Option<watch::Receiver<ManifestStatus>>,
     ) -> Result<Option<Running>> {
-        let Some(listen) = self.settings.flags.metrics.address() else { return Ok(None) };
+        let (Some(listen), Some(exporter)) = (self.settings.flags.metrics.address(), exporter)
+        else {
+            return Ok(None);
+        };
         let running = admin::start_metrics(listen, exporter, self.sources(), manifest)
             .with_context(|| {
                 format!("cannot serve metrics on {listen} (--metrics ADDRESS:PORT or off)")
@@ -243,7 +262,7 @@ impl Index {
         if let Err(error) = ask(&topology.recipient(), FinishSteps, END_DEADLINE).await {
             warn!(%error, "some changes were not answered");
         }
-        ask(&store.recipient(), Flush, END_DEADLINE)
+        ask(&store.flush, Flush, END_DEADLINE)
             .await
             .context("the store did not finish its last write in time")?;
         info!("ended");

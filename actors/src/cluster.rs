@@ -7,7 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::{Actor, Addr, AsyncContext, Context, Recipient};
 use flare_core::policy::breaker::BreakerSettings;
 use flare_core::policy::suspicion::MonitorSettings;
 use flare_core::protocol::command::Variables;
@@ -23,11 +23,11 @@ use crate::net::{Listener, Network};
 use crate::obituary::{Death, Obituary};
 use crate::park::{self, ParkActor};
 use crate::session::{self, Limits, ListenerActor, ListenerDoors, SessionHome, TopologyDoors};
-use crate::store::{Medium, StoreActor};
-use crate::topology::{self, ChangeMonitoring, Published, TopologyActor};
+use crate::store::StoreDoors;
+use crate::topology::{self, ChangeMonitoring, Published, StoreAnswered, TopologyActor};
 
 /// What a cluster's actors are made from.
-pub struct Blueprint<M> {
+pub struct Blueprint {
     /// The cluster's name, for logs, metrics and the page.
     pub name: Arc<str>,
     /// What was stored.
@@ -48,13 +48,16 @@ pub struct Blueprint<M> {
     pub network: Rc<dyn Network>,
     /// The index port.
     pub socket: Box<dyn Listener>,
-    /// Where the map is made safe.
-    pub medium: M,
+    /// Starts what makes the map safe, given who is to be told how writes ended.
+    pub store: StartStore,
     /// Where counts go.
     pub metrics: ClusterMetrics,
     /// Who hears of the end of an actor that the cluster cannot do without.
     pub deaths: mpsc::Sender<Death>,
 }
+
+/// See [`Blueprint::store`].
+pub type StartStore = Box<dyn FnOnce(Recipient<StoreAnswered>) -> io::Result<StoreDoors>>;
 
 /// The actors of one cluster; clones name the same ones.
 #[derive(Clone)]
@@ -64,7 +67,7 @@ pub struct Cluster {
     /// Owns the suspicion.
     pub failover: Addr<FailoverActor>,
     /// Writes the map.
-    pub store: Addr<StoreActor>,
+    pub store: StoreDoors,
     /// Owns the index port.
     pub listener: Addr<ListenerActor>,
     /// The committed map.
@@ -75,8 +78,8 @@ impl Cluster {
     /// Starts all actors; must be called inside a `LocalSet`.
     ///
     /// # Errors
-    /// When the system has no thread to give to the store.
-    pub fn start<M: Medium>(blueprint: Blueprint<M>) -> io::Result<Self> {
+    /// When the store cannot be started.
+    pub fn start(blueprint: Blueprint) -> io::Result<Self> {
         let Blueprint { name, stored, settings, monitoring, limits, clock, metrics, .. } =
             blueprint;
         let deaths = blueprint.deaths;
@@ -87,13 +90,7 @@ impl Cluster {
 
         let topology_context = Context::<TopologyActor>::new();
         let topology = topology_context.address();
-        let store = StoreActor::new(
-            blueprint.medium,
-            topology.clone().recipient(),
-            metrics.clone(),
-            Some(Obituary::to_process(&deaths, "store")),
-        )?
-        .start();
+        let store = (blueprint.store)(topology.clone().recipient())?;
         let failover = FailoverActor::new(
             monitoring,
             blueprint.breaking,
@@ -118,7 +115,7 @@ impl Cluster {
             topology: core,
             mode,
             clock,
-            store: store.clone().recipient(),
+            store: store.write.clone(),
             failover: failover.clone().recipient(),
             relay,
             link_home,

@@ -25,6 +25,7 @@ use super::outgoing::Outgoing;
 use super::requests::{self, Caller, Outcome, Pending};
 use super::{EndSession, GetStatus, Limits, SessionEnded, SessionHome, SessionStatus, Traffic};
 use crate::logs::{self, Direction};
+use crate::metrics::UNKNOWN_COMMAND;
 use crate::net::Stream;
 use crate::obituary::End;
 use crate::overview::SessionFacts;
@@ -187,7 +188,7 @@ impl InboundSession {
             Ok(request) => self.take(request),
             Err(rejected) => {
                 debug!(parent: &self.span, %rejected, "rejected");
-                self.home.metrics.requested(UNKNOWN);
+                self.home.metrics.requested(UNKNOWN_COMMAND);
                 self.answer(Bytes::from_static(rejected.reply));
             }
         }
@@ -281,9 +282,6 @@ impl InboundSession {
         }
     }
 }
-
-/// The metric label of what is not a command.
-const UNKNOWN: &str = "unknown";
 
 /// The future of a session's actor that moves its connection on; its end is the session's.
 struct Drive;

@@ -9,7 +9,9 @@ pub mod file;
 use std::sync::Arc;
 use std::{io, thread};
 
-use actix::{Actor, ActorContext, ActorFutureExt, Context, ContextFutureSpawner, Handler, Message};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, Context, ContextFutureSpawner, Handler, Message,
+};
 use actix::{Recipient, ResponseFuture, WrapFuture};
 use flare_core::stored::StoredTopology;
 use flare_core::topology::StoreFailure;
@@ -47,6 +49,21 @@ pub struct Write {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct Flush;
+
+/// The messages that a store takes.
+#[derive(Clone)]
+pub struct StoreDoors {
+    /// Asks for a write.
+    pub write: Recipient<Write>,
+    /// Asks whether all writes are done.
+    pub flush: Recipient<Flush>,
+}
+
+impl From<Addr<StoreActor>> for StoreDoors {
+    fn from(addr: Addr<StoreActor>) -> Self {
+        Self { write: addr.clone().recipient(), flush: addr.recipient() }
+    }
+}
 
 /// Writes the map of one cluster, in the order that it is told.
 pub struct StoreActor {

@@ -1,0 +1,11 @@
+//! The shipped actors of one cluster, on a network of pipes and paused time: every deadline and
+//! pause is kept to the millisecond, and no test waits in earnest.
+
+mod failures;
+mod limits;
+mod links;
+mod network;
+mod node;
+mod pushes;
+mod rig;
+mod sessions;
