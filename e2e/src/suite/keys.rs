@@ -2,12 +2,15 @@
 //! writes without pause while something happens to the cluster.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::client::Client;
 
@@ -120,8 +123,15 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts it. `steady` are keys that were there before and that nobody changes.
-    pub fn start(nodes: Vec<SocketAddr>, prefix: &str, steady: &Ledger) -> Self {
+    /// Starts it, with a pause between rounds. `steady` are keys that were there before and that
+    /// nobody changes. `log` tells afterwards which write went where at what time.
+    pub fn start(
+        nodes: Vec<SocketAddr>,
+        prefix: &str,
+        steady: &Ledger,
+        pause: Duration,
+        log: File,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (rounds, progress) = watch::channel(0);
         let prefix = prefix.to_owned();
@@ -130,10 +140,16 @@ impl Traffic {
         let task = tokio::spawn(async move {
             let mut report = Report::default();
             let mut round = 0;
+            let mut log = log;
             while !*stopped.borrow() {
                 let node = nodes[round % nodes.len()];
                 let steady = steady.get(round % steady.len().max(1));
-                once(node, &format!("{prefix}{round}"), steady, &mut report).await;
+                let key = format!("{prefix}{round}");
+                let from = since_epoch();
+                once(node, &key, steady, &mut report).await;
+                // the log only explains a failure: it must not be one
+                writeln!(log, "{from:.6} to {:.6} {key} {node}", since_epoch()).ok();
+                sleep(pause).await;
                 round += 1;
                 rounds.send_replace(round);
             }
@@ -156,6 +172,11 @@ impl Traffic {
         self.stop.send_replace(true);
         self.task.await.context("the traffic broke")
     }
+}
+
+/// The time of day in seconds, to be found again in the logs of the index.
+fn since_epoch() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// One write and one read on a connection of their own, as a client that comes and goes.
