@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{NodeKey, State, Timestamp};
+use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::View;
 use crate::policy::emptying;
 use crate::policy::shape::Shape;
@@ -281,7 +281,10 @@ impl Topology {
             let view = View { stored: &self.proposed, facts: &self.facts, wanted, now };
             let may = emptying::may_empty(&view, &shape, node).is_ok();
             let stored = self.snapshot.node(node);
-            let intended = stored.is_some_and(|stored| stored.empty_intent == Some(*intent));
+            let intended = stored.is_some_and(|stored| {
+                let free = stored.entry.role == Role::Proxy && stored.entry.state == State::Active;
+                free && stored.empty_intent == Some(*intent)
+            });
             let Some(facts) = self.facts.get_mut(node) else { continue };
             facts.emptying = None;
             if let Some(incarnation) = facts.incarnation().filter(|_| may && intended) {
