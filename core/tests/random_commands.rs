@@ -122,7 +122,7 @@ impl Play {
                     incarnation: incarnation(b),
                     version: self.version(a),
                     items: u64::from(c % 3),
-                    copying: b % 8 == 0,
+                    copying: b.is_multiple_of(8),
                 };
                 self.input(Input::Observed { node, observation });
             }
@@ -130,18 +130,21 @@ impl Play {
                 let stored = self.topology.snapshot().node(&node);
                 let intent = stored.and_then(|stored| stored.empty_intent);
                 let intent = intent.unwrap_or(u64::from(b));
-                self.input(Input::Emptied { node, intent, ok: a % 4 > 0 });
+                self.input(Input::Emptied { node, intent, ok: !a.is_multiple_of(4) });
             }
             16 | 17 => self.store(a),
-            18 if a % 4 == 0 => self.restart(b),
+            18 if a.is_multiple_of(4) => self.restart(b),
             18 => self.want(a, b),
             _ => self.input(Input::WakeDue),
         }
     }
 
     fn want(&mut self, a: u8, b: u8) {
-        let wanted =
-            Wanted { partitions: u32::from(a % 5), replicas: u32::from(b % 4), paused: a % 7 == 0 };
+        let wanted = Wanted {
+            partitions: u32::from(a % 5),
+            replicas: u32::from(b % 4),
+            paused: a.is_multiple_of(7),
+        };
         if self.automatic() {
             self.settings.mode = Mode::Automatic(wanted);
         }
@@ -159,7 +162,7 @@ impl Play {
     }
 
     fn seen(&self, a: u8, b: u8) -> Seen {
-        let incarnation = (b % 3 > 0).then(|| incarnation(b));
+        let incarnation = (!b.is_multiple_of(3)).then(|| incarnation(b));
         Seen { version: self.version(a), incarnation }
     }
 
@@ -251,7 +254,7 @@ impl Play {
 
     fn restart(&mut self, choice: u8) {
         if let Some(state) = self.writing.take()
-            && choice % 2 == 0
+            && choice.is_multiple_of(2)
         {
             self.medium = StoredTopology::clone(&state);
             self.ledger.stores(&self.medium);

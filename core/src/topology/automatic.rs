@@ -319,13 +319,11 @@ impl Topology {
                 return Ok(());
             }
             Action::EmptyAgain { node, intent } => {
-                let stored = self.snapshot.node(&node).and_then(|node| node.empty_intent);
                 self.facts.entry(node.clone()).or_default().emptying = Some(intent);
+                let stored = self.snapshot.node(&node).and_then(|node| node.empty_intent);
+                // Else it is on its way to the store, and goes out from there.
                 if stored == Some(intent) {
                     self.empty(&[(node, intent)], now, step);
-                } else {
-                    self.gathered.pending = true;
-                    self.gathered.empty.push((node, intent));
                 }
                 return Ok(());
             }

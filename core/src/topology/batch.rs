@@ -12,8 +12,8 @@ use crate::policy::shape::Shape;
 use crate::stored::StoredTopology;
 use crate::topology::handover::Audience;
 use crate::topology::{
-    Answer, Effect, Event, Input, Mode, Refusal, RequestId, Snapshot, Step, StoreFailure, Targets,
-    Topology,
+    Answer, Effect, Event, Facts, Input, Mode, Refusal, RequestId, Snapshot, Step, StoreFailure,
+    Targets, Topology,
 };
 
 /// How long the other nodes wait at most until a new master has taken in the map (R9); a hung
@@ -269,7 +269,8 @@ impl Topology {
         }
     }
 
-    /// Sends `flush_all` for stored intents. What made it right to empty the nodes may have changed
+    /// Sends `flush_all` for stored intents that are still planned; never a second time beside one
+    /// that is under way. What made it right to empty the nodes may have changed
     /// while the intents were stored, so it is looked at again (R6).
     pub(super) fn empty(&mut self, intents: &[(NodeKey, u64)], now: Timestamp, step: &mut Step) {
         let Mode::Automatic(wanted) = self.settings.mode else { return };
@@ -285,7 +286,8 @@ impl Topology {
                 let free = stored.entry.role == Role::Proxy && stored.entry.state == State::Active;
                 free && stored.empty_intent == Some(*intent)
             });
-            let Some(facts) = self.facts.get_mut(node) else { continue };
+            let planned = |facts: &&mut Facts| facts.emptying == Some(*intent);
+            let Some(facts) = self.facts.get_mut(node).filter(planned) else { continue };
             facts.emptying = None;
             if let Some(incarnation) = facts.incarnation().filter(|_| may && intended) {
                 facts.emptying = Some(*intent);
