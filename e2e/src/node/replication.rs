@@ -31,6 +31,14 @@ pub(crate) fn prefixed(prefix: &[String], me: &str, request: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A request with the prefix that it came with.
+pub(crate) fn with_prefix(prefix: &[String], request: Vec<u8>) -> Vec<u8> {
+    match prefix.split_last() {
+        Some((last, before)) => prefixed(before, last, &request),
+        None => request,
+    }
+}
+
 /// Sends the result of a local write on, and waits for the slaves if it is synchronous.
 pub(crate) async fn replicate(node: &Rc<Node>, prefix: &[String], result: Write) {
     if prefix.iter().filter(|key| **key == node.key).count() >= 2 {
@@ -143,11 +151,7 @@ impl ClusterReplication {
         if !duplicates || node.cluster.borrow().my_role() != Some(Role::Master) {
             return;
         }
-        let request = result.encode();
-        let bytes = match prefix.split_last() {
-            Some((last, before)) => prefixed(before, last, &request),
-            None => request,
-        };
+        let bytes = with_prefix(prefix, result.encode());
         let expect = if result.options().noreply { Expect::Nothing } else { Expect::Line };
         self.send(result.key(), Item::new(PROXY_WRITE, bytes, expect));
     }

@@ -12,7 +12,7 @@ use super::command::Write;
 use super::core::Node;
 use super::counters::count;
 use super::proxy::{Expect, Item, Links, PROXY_READ, PROXY_WRITE};
-use super::replication::{prefixed, replicate};
+use super::replication::{prefixed, replicate, with_prefix};
 use super::storage::{DiskError, Entry, Outcome, Verb};
 
 const NO_PARTITION: &[u8] = b"SERVER_ERROR no partition available\r\n";
@@ -132,7 +132,8 @@ pub(crate) async fn write(node: &Rc<Node>, prefix: &[String], write: Write) -> V
     }
     let request = write.encode();
     if node.replication.forwards() {
-        let request = forwarded_elsewhere(&write).unwrap_or(request);
+        // with the prefix that it came with, without this node's own
+        let request = with_prefix(prefix, forwarded_elsewhere(&write).unwrap_or(request));
         let (item, answer) = passed_on(&write, request);
         let queued = node.replication.send(write.key(), item);
         return await_answer(&write, queued.then_some(answer)).await;
