@@ -9,9 +9,8 @@ use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::{self, Action, View};
 use crate::policy::{emptying, promotion};
 use crate::stored::StoredTopology;
-use crate::topology::transitions::{
-    self, Change, is_replaced, promote_for_preserved, set, sources,
-};
+use crate::topology::drafts::{self, is_replaced, promote_for_preserved, sources};
+use crate::topology::transitions::{self, Change, set};
 use crate::topology::{
     DownReason, Effect, Event, Mode, Origin, PROBE_INTERVAL_MILLIS, Refusal, RequestId,
     STORE_RETRY_MILLIS, Seen, Step, Topology,
@@ -201,7 +200,7 @@ impl Topology {
         if let Some(change) = transitions::down(&mut draft, node, reason.to_string(), pick)? {
             let before = transitions::entry(&self.proposed, node)?;
             if !manual && before.role == Role::Master && before.state == State::Active {
-                transitions::give_up_copies(&mut draft, before.partition);
+                drafts::give_up_copies(&mut draft, before.partition);
             }
             self.accept(draft, change)?;
         }

@@ -2,13 +2,14 @@
 //!
 //! One entrance, [`Topology::handle`]. It works on the *proposed* state; what a step persists
 //! becomes the *committed* state when [`Input::Stored`] comes back, and only then are its effects
-//! released (R4). `transitions` holds flarei's rules, `automatic` what differs in automatic mode,
-//! `registration` what `node add` means, `batch` the group commit, `facts` and `observe` what nodes
-//! told; roles are given by `policy`.
+//! released (R4). `transitions` holds flarei's rules, `automatic` what differs in automatic mode
+//! and `drafts` its changes of a map, `registration` what `node add` means, `batch` the group
+//! commit, `facts` and `observe` what nodes told; roles are given by `policy`.
 
 pub mod api;
 mod automatic;
 mod batch;
+mod drafts;
 mod facts;
 mod handover;
 mod observe;

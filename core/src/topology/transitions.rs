@@ -281,42 +281,6 @@ pub(crate) fn upstream_successor(draft: &StoredTopology, partition: i32) -> Opti
     best.map(|(key, _)| key.clone())
 }
 
-/// The masters that a node with a new role copies from. They are told first: a write that a source
-/// takes after the copy has passed that key, and before it knows of the copying node, would be
-/// missing there for ever (flare-protocol.md 5.3, 6.3).
-pub(crate) fn sources(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
-    let Some(entry) = draft.nodes.get(node).map(|node| node.entry) else { return Vec::new() };
-    let is_source = |other: &NodeEntry| {
-        other.role == Role::Master
-            && other.state == State::Active
-            && entry.state == State::Prepare
-            && (entry.role == Role::Master || other.partition == entry.partition)
-    };
-    let sources = draft.nodes.iter().filter(|(_, other)| is_source(&other.entry));
-    sources.map(|(key, _)| key.clone()).collect()
-}
-
-/// Has another node than `master` become the partition's master?
-pub(crate) fn is_replaced(stored: &StoredTopology, master: &NodeKey, partition: i32) -> bool {
-    stored.nodes.iter().any(|(other, node)| {
-        other != master && node.entry.is_master_of(partition) && node.entry.state != State::Down
-    })
-}
-
-/// The slave takes over, and the dead master loses the role that it had kept.
-pub(crate) fn promote_for_preserved(draft: &mut StoredTopology, next: &NodeKey, partition: i32) {
-    let preserved: Vec<NodeKey> = draft
-        .nodes
-        .iter()
-        .filter(|(_, node)| node.entry.is_preserved() && node.entry.partition == partition)
-        .map(|(key, _)| key.clone())
-        .collect();
-    for key in preserved {
-        set(draft, &key, |entry| entry.become_proxy(State::Down));
-    }
-    promote(draft, next, partition);
-}
-
 /// `node remove` (flare-protocol.md 3.6).
 pub(crate) fn remove(draft: &mut StoredTopology, key: &NodeKey) -> Outcome {
     let before = entry(draft, key)?;
@@ -364,27 +328,6 @@ pub(crate) fn set(draft: &mut StoredTopology, key: &NodeKey, edit: impl FnOnce(&
 fn give_up_partition(draft: &mut StoredTopology, partition: i32) {
     for slave in slaves_of(draft, partition) {
         set(draft, &slave, |entry| entry.become_proxy(State::Active));
-    }
-}
-
-/// The master of `partition` is dead, and with it every copy from it is void: those that copy go
-/// back to being proxies and start again. flared tries for seconds to connect, so it may well copy
-/// from what comes back in the dead master's place, an empty or an old disk, and call that
-/// complete; and a new master would copy from those that are left and call itself ready, without
-/// the keys that the dead one gives up to it (flare-protocol.md 2, 6.3).
-pub(crate) fn give_up_copies(draft: &mut StoredTopology, partition: i32) {
-    let splits_off = draft
-        .nodes
-        .values()
-        .map(|node| &node.entry)
-        .find(|entry| entry.role == Role::Master && entry.state.is_preparing())
-        .map(|entry| entry.partition);
-    for node in draft.nodes.values_mut() {
-        let entry = &mut node.entry;
-        let copies = entry.state.is_preparing() && entry.partition == partition;
-        if copies || splits_off == Some(entry.partition) {
-            entry.become_proxy(State::Active);
-        }
     }
 }
 

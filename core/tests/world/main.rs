@@ -6,6 +6,7 @@
 //! end, the cluster must get the wanted shape, with every key on every copy of its partition.
 
 mod check;
+mod life;
 mod node;
 mod peace;
 mod rng;
@@ -18,10 +19,10 @@ use flare_core::wanted::Wanted;
 use sim::World;
 
 /// Seeds that found something once.
-const SEEDS: [u64; 0] = [];
+const SEEDS: [u64; 1] = [5_411];
 
 /// How many further seeds a run plays; `WORLDS=100000` plays more.
-const WORLDS: u64 = 150;
+const WORLDS: u64 = 100;
 
 #[test]
 fn no_key_is_lost_and_the_cluster_gets_its_shape() {

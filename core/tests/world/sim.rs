@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use flare_core::model::{HashSettings, Incarnation, NodeKey, Role, State, Timestamp};
-use flare_core::stored::{Holding, StoredTopology};
+use flare_core::model::{HashSettings, Incarnation, NodeKey, State, Timestamp};
+use flare_core::stored::StoredTopology;
 use flare_core::topology::{
     Answer, DownReason, Effect, Event, Input, Mode, Origin, Refusal, RequestId, Seen, Settings,
     Snapshot, Step, StoreFailure, Targets, Topology,
@@ -13,7 +13,7 @@ use flare_core::topology::{
 use flare_core::wanted::Wanted;
 
 use crate::check::Ledger;
-use crate::node::{Key, Node, Report, partition_of};
+use crate::node::{Key, Node};
 use crate::rng::Rng;
 
 /// The index's connection to one node.
@@ -45,7 +45,7 @@ pub(crate) struct World {
     requests: u64,
     /// Keys whose writing was acknowledged to a client, but for those whose disks were lost.
     pub(crate) promised: BTreeSet<Key>,
-    next_key: Key,
+    pub(crate) next_key: Key,
     /// What happened, for whoever looks into a failure.
     pub(crate) story: Vec<String>,
 }
@@ -81,7 +81,7 @@ impl World {
         self.story.push(format!("{:>6} {}", self.now.0, what()));
     }
 
-    fn at(&self, key: &NodeKey) -> usize {
+    pub(crate) fn at(&self, key: &NodeKey) -> usize {
         self.nodes.iter().position(|node| node.key == *key).expect("a node of this world")
     }
 
@@ -175,7 +175,7 @@ impl World {
         request
     }
 
-    fn ask(&mut self, asker: Option<usize>, input: impl FnOnce(RequestId) -> Input) {
+    pub(crate) fn ask(&mut self, asker: Option<usize>, input: impl FnOnce(RequestId) -> Input) {
         let request = self.request(asker);
         if self.input(input(request)).is_some() {
             self.asked.remove(&request);
@@ -280,143 +280,6 @@ impl World {
             self.input(Input::Return { node, seen });
         } else if entry.state != State::Down && (!self.nodes[at].alive || mistaken) {
             self.input(Input::MarkDown { node, seen, reason: DownReason::Refused });
-        }
-    }
-
-    /// The node says, once, what became of its copy.
-    pub(crate) fn report(&mut self, at: usize, lost: bool) {
-        let Some(report) = self.nodes[at].report.take().filter(|_| !lost) else { return };
-        let (node, origin) = (self.nodes[at].key.clone(), Origin::Node);
-        let state = match report {
-            Report::Active => State::Active,
-            Report::Ready => State::Ready,
-            Report::Failed => {
-                let (role, balance, partition) = (Role::Proxy, 0, -1);
-                return self.ask(None, |request| Input::SetRole {
-                    request,
-                    node,
-                    role,
-                    balance,
-                    partition,
-                    origin,
-                });
-            }
-        };
-        self.ask(None, |request| Input::SetState { request, node, state, origin });
-    }
-
-    /// A source serves the next keys of its dump; it serves one dump at a time.
-    pub(crate) fn copy(&mut self, at: usize) {
-        let Some(copy) = self.nodes[at].copy.clone() else { return };
-        let Some((source, behind)) = copy.sources.first().cloned() else {
-            return self.nodes[at].copied(true);
-        };
-        let from = self.at(&source);
-        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
-        let begun = |copy: &crate::node::Copy| {
-            copy.sources.first().is_some_and(|(other, behind)| *other == source && behind.is_some())
-        };
-        let busy = others.into_iter().any(|(_, node)| node.copy.as_ref().is_some_and(begun));
-        if !self.nodes[from].serving || busy {
-            return self.nodes[at].copied(false);
-        }
-        let wanted = |key: &&Key| {
-            behind.is_none_or(|behind| **key > behind)
-                && partition_of(**key, copy.of) == copy.partition
-        };
-        match self.nodes[from].keys.iter().find(wanted).copied() {
-            Some(key) => {
-                self.nodes[at].keys.insert(key);
-                if let Some(copy) = &mut self.nodes[at].copy {
-                    copy.sources[0].1 = Some(key);
-                }
-            }
-            None => {
-                if let Some(copy) = &mut self.nodes[at].copy {
-                    copy.sources.remove(0);
-                }
-            }
-        }
-    }
-
-    /// `flush_all` reaches the node, if it is still the process that is meant.
-    pub(crate) fn empty(&mut self, at: usize, answer_lost: bool) {
-        let Some((intent, meant)) = self.links[at].empties.pop_front() else { return };
-        let same = self.links[at].linked
-            && self.nodes[at].serving
-            && self.nodes[at].incarnation().is_same(&meant);
-        if same {
-            self.flush(at);
-        }
-        let (node, ok) = (self.nodes[at].key.clone(), same && !answer_lost);
-        self.input(Input::Emptied { node, intent, ok });
-    }
-
-    /// Is the key on the disk of a node that belongs to its partition, or did? What a node still
-    /// has of partitions that split off is out of reach for good (flare-protocol.md 5.3).
-    fn is_kept(&self, key: Key) -> bool {
-        let snapshot = self.topology.snapshot();
-        let partition = partition_of(key, snapshot.partitions());
-        self.nodes.iter().filter(|node| node.keys.contains(&key)).any(|node| {
-            let stored = snapshot.node(&node.key);
-            stored.is_some_and(|stored| {
-                let held = Holding::Partition(partition);
-                stored.entry.partition == partition || stored.holds == held
-            })
-        })
-    }
-
-    /// R6 and R7 at the moment when it counts.
-    fn flush(&mut self, at: usize) {
-        self.tell(|| format!("flush {at}"));
-        let told = self.nodes[at].entry().map(|entry| entry.role);
-        assert_eq!(told, Some(Role::Proxy), "node {at} is emptied while it has a role");
-        let committed = self.entry(at).map(|entry| entry.role);
-        assert_eq!(committed, Some(Role::Proxy), "node {at} is emptied while it has a role");
-        for key in std::mem::take(&mut self.nodes[at].keys) {
-            let promised = self.promised.contains(&key);
-            assert!(
-                !promised || self.is_kept(key),
-                "the last copy of key {key} was on node {at} (R6)"
-            );
-        }
-    }
-
-    /// A client writes a new key at a node that is the master of its partition, in the committed
-    /// map and in its own; it goes to whom the master's own map names (flare-protocol.md 5.3).
-    pub(crate) fn write(&mut self, at: usize) {
-        let is_master = |entry: flare_core::model::NodeEntry| {
-            entry.role == Role::Master && entry.state == State::Active
-        };
-        let Some(own) = self.nodes[at].entry().filter(|own| is_master(*own)) else { return };
-        let agreed = self.entry(at).is_some_and(|e| is_master(e) && e.partition == own.partition);
-        if !agreed || !self.nodes[at].serving {
-            return;
-        }
-        let (active, preparing) = self.nodes[at].partitions();
-        let key = (self.next_key..).find(|key| partition_of(*key, active) == own.partition);
-        let key = key.expect("each partition has keys");
-        self.next_key = key + 1;
-        let mut takers = self.nodes[at].of_map(|entry| entry.is_slave_of(own.partition));
-        if preparing > 0 && partition_of(key, active + 1) == active {
-            takers.extend(self.nodes[at].of_map(|entry| entry.partition == active));
-        }
-        self.tell(|| format!("write {key} at {at}, also at {takers:?}"));
-        self.nodes[at].keys.insert(key);
-        let mut reached_all = true;
-        for taker in takers {
-            let to = self.at(&taker);
-            reached_all &= self.nodes[to].serving;
-            if self.nodes[to].serving {
-                self.nodes[to].keys.insert(key);
-            }
-        }
-        // A master passes the keys of a partition that splits off on to the new master without
-        // waiting for it: when that one has just died, and its activation is on its way all the
-        // same, the key stays behind for good. Nothing that the index does can mend that.
-        let splits_off = preparing > 0 && partition_of(key, active + 1) == active;
-        if reached_all || !splits_off {
-            self.promised.insert(key);
         }
     }
 
