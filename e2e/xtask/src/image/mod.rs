@@ -184,3 +184,34 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The part of the Dockerfile that makes one image.
+    fn stage(dockerfile: &str, name: &str) -> String {
+        let begin = format!("FROM scratch AS {name}\n");
+        let rest = dockerfile.split_once(&begin).expect("the stage").1;
+        rest.split("\nFROM ").next().unwrap_or(rest).to_owned()
+    }
+
+    #[test]
+    fn the_dockerfile_makes_the_same_images() {
+        let dockerfile = fs::read_to_string(repository().join("Dockerfile")).expect("Dockerfile");
+        for (kind, name) in [(Kind::Operator, "operator"), (Kind::Node, "node")] {
+            let stage = stage(&dockerfile, name);
+            let recipe = kind.recipe();
+            let description = describe(&recipe, recipe.tag.to_owned(), None);
+            for (label, value) in &description.labels {
+                assert!(stage.contains(&format!("{label}=\"{value}\"")), "{name}: {label}");
+            }
+            assert!(stage.contains(&format!("USER {USER}:{USER}\n")), "{name}: user");
+            let entrypoint = format!("ENTRYPOINT [\"{}\"]", description.entrypoint.join("\", \""));
+            assert!(stage.contains(&entrypoint), "{name}: entrypoint");
+            assert!(stage.contains(&format!("COPY --from=build /rootfs/{name} /\n")), "{name}");
+            let command = format!("cargo xtask image {name} --rootfs /rootfs/{name}");
+            assert!(dockerfile.contains(&command), "{command}");
+        }
+    }
+}
