@@ -61,13 +61,19 @@ pub(crate) struct Values(BTreeMap<&'static str, String>);
 impl Values {
     /// What holds for the whole cluster.
     pub(crate) fn of_cluster(plan: &Plan, cgroup: &str, cni: &Path) -> Self {
+        // CoreDNS knows no cache of no seconds.
+        let cache = match plan.dns_cache_s {
+            0 => String::new(),
+            seconds => format!("cache {seconds}"),
+        };
         Self::default()
             .with("control", CONTROL)
             .with("services", SERVICES)
             .with("cgroup", cgroup)
             .with("pause", PAUSE)
             .with("cni", &cni.to_string_lossy())
-            .with("dns_cache_s", &plan.dns_cache_s.to_string())
+            .with("dns_ttl", &format!("ttl {}", plan.dns_cache_s))
+            .with("dns_cache", &cache)
     }
 
     /// These, and what holds for one node.

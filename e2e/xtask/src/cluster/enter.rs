@@ -1,9 +1,9 @@
 //! Running programs in a cluster's network from outside: kubectl, anything else, and `ctr` on a
 //! node. Files are those of the machine; only the network is the cluster's.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 
@@ -86,6 +86,28 @@ pub(crate) fn in_network(paths: &Paths, program: &str) -> Result<Command> {
         .env("KUBECACHEDIR", paths.state().join("home/cache"))
         .env("PATH", path);
     Ok(command)
+}
+
+/// The network of a node, as a file that can be entered.
+pub(crate) fn network_of(paths: &Paths, node: &str) -> Result<PathBuf> {
+    let supervisor = supervisor(paths)?;
+    let name = network::name_of(node, "net");
+    let root = PathBuf::from(format!("/proc/{}/root", supervisor.pid));
+    // It leads to the process that holds the namespace, by the number that this process has
+    // inside the cluster; outside it has another.
+    let link = root.join(name.strip_prefix("/").unwrap_or(&name));
+    let target = fs::read_link(&link).with_context(|| format!("there is no node {node}"))?;
+    let inner = target.components().nth(2).context("not a process")?.as_os_str().to_os_string();
+    let children = format!("/proc/{0}/task/{0}/children", supervisor.pid);
+    let children = fs::read_to_string(&children).with_context(|| format!("read {children}"))?;
+    let holder = children.split_whitespace().find(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let last = numbers.and_then(|numbers| numbers.split_whitespace().last());
+        last.is_some_and(|number| *number == *inner)
+    });
+    let holder = holder.with_context(|| format!("nobody holds the network of {node}"))?;
+    Ok(PathBuf::from(format!("/proc/{holder}/ns/net")))
 }
 
 fn supervisor(paths: &Paths) -> Result<Process> {

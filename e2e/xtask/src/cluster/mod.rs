@@ -118,14 +118,7 @@ enum Verb {
         follow: bool,
     },
     /// Start a cluster of its own, use everything once, and count what stays behind
-    Suite {
-        /// Only tests with this in their name
-        #[arg(long, default_value = "")]
-        filter: String,
-        /// Name the tests, and run none
-        #[arg(long)]
-        list: bool,
-    },
+    Suite(suite::Options),
     #[command(hide = true)]
     Keep {
         #[command(flatten)]
@@ -158,7 +151,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Logs { part, lines, follow } => {
             return logs::show(&paths, part.as_deref(), lines, follow);
         }
-        Verb::Suite { filter, list } => return suite::run(&paths, &filter, list),
+        Verb::Suite(options) => return suite::run(&paths, &options),
         Verb::Keep { shape } => {
             return keep::keep(&paths, &shape.plan()).map(|()| ExitCode::SUCCESS);
         }
@@ -208,6 +201,8 @@ mod tests {
             "cluster api down --state /tmp",
             "cluster api freeze",
             "cluster logs",
+            "cluster suite",
+            "cluster suite index --dns-cache 0 --filter pod --name ci",
             "cluster logs node1/kubelet --lines 5 --follow",
         ] {
             let parsed = Line::try_parse_from(line.split(' '));

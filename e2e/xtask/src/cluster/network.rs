@@ -37,12 +37,13 @@ pub(crate) fn holder() -> Vec<String> {
 /// to the others.
 pub(crate) fn make_node(values: &Values, node: &Node, others: &[Node], holder: u32) -> Result<()> {
     wait_for_holder(holder)?;
-    let folder = Path::new(NAMESPACES).join(&node.name);
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     for (kind, _) in KINDS {
+        let name = name_of(&node.name, kind);
+        let folder = name.parent().context("a name is in a folder")?;
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         // A name by a bind mount would outlive the holder, but the kernel refuses that for some
         // mount namespaces: only for one with a higher number, and numbers are dealt per CPU.
-        symlink(format!("/proc/{holder}/ns/{kind}"), folder.join(kind))
+        symlink(format!("/proc/{holder}/ns/{kind}"), name)
             .with_context(|| format!("name the namespaces of {}", node.name))?;
     }
     let own = values.of_node(node);
@@ -74,6 +75,11 @@ pub(crate) fn set_cable(node: &Node, plugged_in: bool) -> Result<()> {
     run(&mut words(&format!("ip link set {} {state}", node.name))).map(drop)
 }
 
+/// The name, inside the cluster, of one of a node's namespaces.
+pub(crate) fn name_of(node: &str, kind: &str) -> PathBuf {
+    Path::new(NAMESPACES).join(node).join(kind)
+}
+
 /// A program on a node, for the supervisor.
 pub(crate) fn entering(node: &Node, program: &str) -> Command {
     let line = prefix(node);
@@ -85,10 +91,9 @@ pub(crate) fn entering(node: &Node, program: &str) -> Command {
 /// The words before a command that make it run on a node. It takes the place of `nsenter`, so
 /// that the process keeps its number.
 pub(crate) fn prefix(node: &Node) -> Vec<String> {
-    let folder: PathBuf = Path::new(NAMESPACES).join(&node.name);
     let mut line = vec!["nsenter".to_owned()];
     for (kind, option) in KINDS {
-        line.push(format!("{option}={}", folder.join(kind).display()));
+        line.push(format!("{option}={}", name_of(&node.name, kind).display()));
     }
     line.push("--".to_owned());
     line

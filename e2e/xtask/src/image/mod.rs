@@ -64,6 +64,11 @@ struct Recipe {
 }
 
 impl Kind {
+    /// The name of the image's program.
+    pub(crate) fn name(self) -> &'static str {
+        self.recipe().program
+    }
+
     fn recipe(self) -> Recipe {
         match self {
             Kind::Operator => Recipe {
@@ -88,7 +93,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let recipe = args.kind.recipe();
     let program = match args.program {
         Some(program) => program,
-        None => build(&recipe)?,
+        None => build(args.kind, true)?,
     };
     let tree = tree_of(&recipe, &program)?;
     let size = tree.bytes();
@@ -153,18 +158,29 @@ fn describe(recipe: &Recipe, reference: String, revision: Option<String>) -> Des
     Description { reference, entrypoint, user: USER, labels }
 }
 
-/// Makes the release build; the path that cargo says the program has.
-fn build(recipe: &Recipe) -> Result<PathBuf> {
+/// An image of a built program, under its usual name.
+pub(crate) fn of_program(kind: Kind, program: &Path) -> Result<Vec<u8>> {
+    let recipe = kind.recipe();
+    pack(&tree_of(&recipe, program)?, &describe(&recipe, recipe.tag.to_owned(), None))
+}
+
+/// Builds an image's program, for release or for development; the path that cargo says it has.
+pub(crate) fn build(kind: Kind, release: bool) -> Result<PathBuf> {
+    let recipe = kind.recipe();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"])
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
+    if release {
+        command.arg("--release");
+    }
+    let output = command
         .args(["--package", recipe.package, "--bin", recipe.program])
         .current_dir(repository())
         .stderr(Stdio::inherit())
         .output()
         .context("start cargo")?;
     if !output.status.success() {
-        bail!("the release build of {} failed: {}", recipe.program, output.status);
+        bail!("the build of {} failed: {}", recipe.program, output.status);
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()

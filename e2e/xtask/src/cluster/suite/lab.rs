@@ -1,7 +1,7 @@
 //! What the tests have in their hands: a cluster, kubectl, and waiting with a deadline that ends
 //! at once when a part of the cluster dies.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -38,11 +38,13 @@ pub(super) struct Lab {
     paths: Paths,
     /// How many deaths of parts were reported already.
     deaths: Cell<usize>,
+    /// What was measured and is to be in the report.
+    notes: RefCell<Vec<String>>,
 }
 
 impl Lab {
     pub(super) fn new(paths: Paths) -> Self {
-        Self { paths, deaths: Cell::new(0) }
+        Self { paths, deaths: Cell::new(0), notes: RefCell::default() }
     }
 
     pub(super) fn paths(&self) -> &Paths {
@@ -66,6 +68,16 @@ impl Lab {
         let mut command = Command::new(std::env::current_exe().context("find this program")?);
         command.args(["cluster", verb]).args(self.paths.arguments());
         Ok(command)
+    }
+
+    /// Notes something for the report.
+    pub(super) fn note(&self, text: String) {
+        self.notes.borrow_mut().push(text);
+    }
+
+    /// Takes the notes since the last time.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.take()
     }
 
     /// Gives the cluster an order.
