@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How often maps are looked at: often enough to time a failover.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Between two writes of a client. As fast as they come, they would only compete with the cluster.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// The cluster, from inside.
 pub(super) struct World {
     pub(super) lab: Lab,
@@ -181,8 +184,11 @@ impl World {
 
     /// A client that goes on writing through the Service while something happens.
     pub(super) fn traffic(&self, prefix: &str, steady: &Ledger) -> Result<Traffic> {
+        // Beside the logs of the parts, which are kept when a test fails.
+        let path = self.lab.paths().logs().join(format!("traffic-{prefix}.log"));
+        let log = File::create(&path).with_context(|| format!("make {}", path.display()))?;
         let _inside = self.runtime.enter();
-        let mut traffic = Traffic::start(vec![self.service], prefix, steady);
+        let mut traffic = Traffic::start(vec![self.service], prefix, steady, PAUSE, log);
         self.runtime.block_on(traffic.flows(20))?;
         Ok(traffic)
     }
