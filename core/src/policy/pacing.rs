@@ -11,6 +11,10 @@ use crate::policy::suspicion::{Evidence, MonitorSettings};
 /// process is known within 200 ms of the end of its connection.
 pub const REFUSED_RETRY_MILLIS: u64 = 100;
 
+/// So many refusals in a row are tried again in short steps; then it is no news any more, and a
+/// thousand dead nodes must not keep the index busy.
+pub const FAST_REFUSALS_MAX: u32 = 30;
+
 /// The pause between attempts to connect when pings are switched off, in milliseconds.
 pub const UNMONITORED_RETRY_MILLIS: u64 = 1_000;
 
@@ -21,12 +25,14 @@ pub struct Pacing {
     next: Timestamp,
     /// Has the node answered on the present connection?
     answered: bool,
+    /// Refusals in a row.
+    refusals: u32,
 }
 
 impl Pacing {
     /// A node that is to be tried at once.
     pub fn new(now: Timestamp) -> Self {
-        Self { next: now, answered: false }
+        Self { next: now, answered: false, refusals: 0 }
     }
 
     /// The next attempt; it may be in the past, then it is due.
@@ -55,10 +61,15 @@ impl Pacing {
         };
         let at_interval = began.plus_millis(pause).max(now);
         let in_a_moment = now.plus_millis(REFUSED_RETRY_MILLIS.min(pause));
+        self.refusals = match evidence {
+            Evidence::ConnectRefused => self.refusals.saturating_add(1),
+            _ => 0,
+        };
+        // Nobody waits for news of a node that is known to be down, or is not monitored.
+        let awaited = !down && settings.interval_millis != 0 && self.refusals <= FAST_REFUSALS_MAX;
         self.next = match evidence {
             Evidence::ConnectionEnded if self.answered => now,
-            // Nobody waits for news of a node that is known to be down, or is not monitored.
-            Evidence::ConnectRefused if !down && settings.interval_millis != 0 => in_a_moment,
+            Evidence::ConnectRefused if awaited => in_a_moment,
             _ => at_interval,
         };
         self.answered = matches!(evidence, Evidence::PingAnswered { .. } | Evidence::PingFailed);
@@ -119,6 +130,23 @@ mod tests {
     fn a_refused_connection_is_tried_in_short_steps_until_the_node_is_down() {
         assert_eq!(next(&[(1, Evidence::ConnectRefused)], false), 101);
         assert_eq!(next(&[(1, Evidence::ConnectRefused)], true), 1_000);
+    }
+
+    #[test]
+    fn a_port_that_goes_on_refusing_is_tried_at_the_interval() {
+        let mut pacing = Pacing::new(Timestamp(0));
+        for _ in 0..FAST_REFUSALS_MAX {
+            let now = pacing.next_attempt();
+            pacing.after(Evidence::ConnectRefused, false, &SETTINGS, now);
+            assert_eq!(pacing.next_attempt(), now.plus_millis(REFUSED_RETRY_MILLIS));
+        }
+        let now = pacing.next_attempt();
+        pacing.after(Evidence::ConnectRefused, false, &SETTINGS, now);
+        assert_eq!(pacing.next_attempt(), now.plus_millis(1_000));
+        pacing.after(ANSWERED, false, &SETTINGS, now.plus_millis(1_000));
+        let again = now.plus_millis(1_500);
+        pacing.after(Evidence::ConnectRefused, false, &SETTINGS, again);
+        assert_eq!(pacing.next_attempt(), again.plus_millis(REFUSED_RETRY_MILLIS));
     }
 
     #[test]
