@@ -28,13 +28,21 @@ pub struct MonitorSettings {
     pub interval_millis: u64,
     /// How long the answer to a ping may take, in milliseconds; the links keep to it.
     pub read_timeout_millis: u64,
-    /// Failures in a row before a node is held dead; 0 counts as 1.
+    /// Failures in a row before a node is held dead; with 0 no number of them is enough, as in
+    /// flarei.
     pub threshold: u32,
     /// How long after the start of the index a node that was not heard from since is not held
     /// dead, in milliseconds: nodes and index may be started together. 0 in manual mode.
     pub startup_grace_millis: u64,
     /// Is a node down when another process answers under its name (R13)? Not in manual mode.
     pub restart_is_death: bool,
+}
+
+impl MonitorSettings {
+    /// Are so many failures in a row a death?
+    fn are_a_death(&self, failures: u32) -> bool {
+        self.threshold != 0 && failures >= self.threshold
+    }
 }
 
 /// What a link saw of its node.
@@ -148,7 +156,7 @@ impl Suspicion {
                 .then_some(Input::MarkDown { node, seen, reason: DownReason::Restarted }),
             (Some(_), Some(_)) => None,
             (Some(reason), None) => {
-                let dead = watched.failures >= self.settings.threshold.max(1);
+                let dead = self.settings.are_a_death(watched.failures);
                 let excused = in_grace && !watched.heard;
                 (dead && !excused).then_some(Input::MarkDown { node, seen, reason })
             }
@@ -158,11 +166,10 @@ impl Suspicion {
     /// How many nodes have a role, or lost it by dying, and how many of them are dead now:
     /// whether the map shows it already or not.
     pub fn census(&self) -> Census {
-        let threshold = self.settings.threshold.max(1);
         let mut census = Census::default();
         for watched in self.nodes.values().filter(|watched| watched.assigned) {
             census.assigned += 1;
-            let dead = watched.down_since.is_some() || watched.failures >= threshold;
+            let dead = watched.down_since.is_some() || self.settings.are_a_death(watched.failures);
             census.dead += u32::from(dead);
             census.unheard += u32::from(!dead && !watched.heard);
         }

@@ -253,10 +253,13 @@ fn interval_0_switches_all_orders_off() {
 }
 
 #[test]
-fn threshold_0_counts_as_1() {
+fn threshold_0_holds_no_node_dead_as_in_flarei() {
     let settings = MonitorSettings { threshold: 0, startup_grace_millis: 0, ..SETTINGS };
     let mut suspicion = watching(settings);
-    let seen = Seen { version: 5, incarnation: None };
-    let order = Input::MarkDown { node: node(), seen, reason: DownReason::Silent };
-    assert_eq!(suspicion.take(&node(), Evidence::PingMissed, Timestamp(1)), Some(order));
+    for at in 0..100 {
+        let now = Timestamp(at * 1_000);
+        assert_eq!(suspicion.take(&node(), Evidence::PingMissed, now), None);
+    }
+    suspicion.published(&map(6, State::Down), Timestamp(100_000));
+    assert_eq!(suspicion.take(&node(), answered(FIRST), Timestamp(101_000)), back(6, FIRST));
 }
