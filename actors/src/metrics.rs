@@ -161,7 +161,7 @@ impl ClusterMetrics {
             store_write: metrics::histogram!(STORE_WRITE_DURATION, "cluster" => label()),
             accepted: counter!(CONNECTIONS_ACCEPTED, "cluster" => label()),
             requests: COMMANDS
-                .map(|command| counter!(REQUESTS, "cluster" => label(), "kind" => command))
+                .map(|command| counter!(REQUESTS, "cluster" => label(), "command" => command))
                 .into(),
             cluster,
         }
@@ -224,7 +224,8 @@ impl ClusterMetrics {
 
     /// A connection was closed at once because of this limit (the limit's name, a constant).
     pub fn connection_refused(&self, limit: &'static str) {
-        self.count(CONNECTIONS_REFUSED, limit);
+        counter!(CONNECTIONS_REFUSED, "cluster" => Arc::clone(&self.cluster), "limit" => limit)
+            .increment(1);
     }
 
     /// A request was read. `command` is one of [`COMMANDS`]; any other word counts as unknown.

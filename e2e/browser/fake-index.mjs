@@ -60,7 +60,7 @@ export class FakeIndex {
       request.on("close", () => this.readers.delete(response));
       return undefined;
     }
-    if (method === "DELETE" && request.headers["x-flare-admin"]) return json(response, {});
+    if (method !== "GET" && request.headers["x-flare-admin"]) return json(response, {});
     const name = url === "/" ? "index.html" : url.slice(1);
     try {
       response.setHeader("content-type", TYPES[name.split(".").at(-1)]);

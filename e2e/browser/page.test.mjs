@@ -56,7 +56,7 @@ test("a partition without a master is an error, in words too", async () => {
   nodes[2].state = "down";
   nodes[2].linked = false;
   const sentence = "Partition 1 has no master: it is down and no active slave can take over.";
-  index.view = topology(nodes, { blocked: [{ kind: "master_down", sentence }] });
+  index.view = topology(nodes, { blocked: [{ kind: "master_down", severity: "error", sentence }] });
   const page = await visit(browser, index.url);
   await sees(page, "#verdict[data-level=error]", "Partition 1 has no active master");
   await sees(page, "#p1", "no active master");
@@ -70,7 +70,7 @@ test("a refused reduction shows what would be lost and the five steps", async ()
   const lost = [{ partition: 1, items: 1234567, nodes: ["c:1", "d:1"] }];
   const steps = ["first", "second", "third", "fourth", "fifth"];
   index.view = topology(twoByTwo(), {
-    blocked: [{ kind: "partition_reduction", sentence: "Fewer would lose keys." }],
+    blocked: [{ kind: "partition_reduction", severity: "error", sentence: "Keys would go." }],
     reduction: { have: 2, wanted: 1, lost, steps, note: "On Kubernetes …" },
   });
   const page = await visit(browser, index.url);
@@ -121,6 +121,18 @@ test("a node that is down can be forgotten, after one more question", async () =
   await page.getByRole("button", { name: "Forget it" }).click();
   await sees(page, "#notice", "e:1 was forgotten.");
   assert.ok(index.orders.includes("DELETE /api/v1/nodes/e:1"));
+});
+
+test("the circuit breaker can be closed, after one more question", async () => {
+  const sentence = "The circuit breaker is open: nothing is failed over or assigned.";
+  const blocked = [{ kind: "breaker_open", severity: "error", sentence }];
+  index.view = topology(twoByTwo(), { blocked });
+  const page = await visit(browser, index.url);
+  await sees(page, "#alerts", sentence);
+  await page.getByRole("button", { name: "Close the breaker" }).click();
+  await page.getByRole("button", { name: "Close it" }).click();
+  await sees(page, "#notice", "The breaker was told to close.");
+  assert.ok(index.orders.includes("POST /api/v1/breaker/reset"));
 });
 
 test("a thousand nodes can be found one's way in", async () => {

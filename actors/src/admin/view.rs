@@ -111,6 +111,8 @@ pub struct NodeView {
 pub struct BlockedView {
     /// Its word.
     pub kind: &'static str,
+    /// How much it matters: `info`, `warning` or `error`.
+    pub severity: &'static str,
     /// What it means and what to do.
     pub sentence: String,
 }
@@ -215,7 +217,11 @@ fn node(key: &NodeKey, entry: &NodeEntry, facts: &Facts) -> NodeView {
 }
 
 fn blocked(blocked: &Blocked) -> BlockedView {
-    BlockedView { kind: blocked.kind(), sentence: sentence::of_blocked(blocked) }
+    BlockedView {
+        kind: blocked.kind(),
+        severity: blocked_severity(blocked),
+        sentence: sentence::of_blocked(blocked),
+    }
 }
 
 fn manifest_view(status: &ManifestStatus) -> ManifestView {
@@ -322,21 +328,32 @@ fn severity(event: &Event) -> &'static str {
     match event {
         Event::InvariantBroken { .. }
         | Event::StoreFailed { .. }
-        | Event::BreakerChanged { open: true, .. }
-        | Event::Blocked(
-            Blocked::PartitionReduction { .. } | Blocked::MasterDown { .. } | Blocked::BreakerOpen,
-        ) => "error",
+        | Event::BreakerChanged { open: true, .. } => "error",
+        Event::Blocked(blocked) => blocked_severity(blocked),
         Event::NodeChanged { to: Some(entry), .. } if entry.state == State::Down => "warning",
         Event::NodeChanged { .. }
         | Event::Unblocked(_)
         | Event::NodeEmptied { .. }
         | Event::Handover { .. }
-        | Event::BreakerChanged { open: false, .. }
-        | Event::Blocked(Blocked::MissingNodes { .. }) => "info",
+        | Event::BreakerChanged { open: false, .. } => "info",
         Event::VersionRaised { .. }
-        | Event::Blocked(_)
         | Event::OrderRefused { .. }
         | Event::Warned { .. }
         | Event::ReportRecovered { .. } => "warning",
+    }
+}
+
+/// An error is what keys are lost by, or cannot be written for.
+fn blocked_severity(blocked: &Blocked) -> &'static str {
+    match blocked {
+        Blocked::PartitionReduction { .. }
+        | Blocked::MasterDown { .. }
+        | Blocked::CameBackEmpty { .. }
+        | Blocked::BreakerOpen => "error",
+        Blocked::GrowthWithinHint { .. }
+        | Blocked::PartitionSize { .. }
+        | Blocked::MissingNodes { .. }
+        | Blocked::MayHoldData { .. }
+        | Blocked::VersionJump { .. } => "warning",
     }
 }

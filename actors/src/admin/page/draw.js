@@ -9,7 +9,7 @@ const STATE_MARKS = { active: "\u25cf", prepare: "\u25d0", ready: "\u25d1", down
 
 const byId = (id) => document.getElementById(id);
 
-export function drawFrame(state) {
+export function drawFrame(state, actions) {
   drawConnection(state);
   const { view } = state;
   if (!view) return;
@@ -21,7 +21,7 @@ export function drawFrame(state) {
   setAttribute(byId("verdict"), "data-level", level);
   document.title = `${level === "good" ? "" : "! "}${view.cluster} · Flare index`;
   drawFigures(view, judged);
-  drawAlerts(view);
+  drawAlerts(view, actions);
   drawSandbox(state);
 }
 
@@ -69,11 +69,10 @@ function alertsOf(view) {
     alerts.push({ level: "error", title: "Manifest refused", text });
   }
   for (const blocked of view.blocked) {
-    const severe = ["partition_reduction", "master_down", "came_back_empty"];
-    const level = severe.includes(blocked.kind) ? "error" : "warning";
     const title = TITLES[blocked.kind] ?? blocked.kind.replaceAll("_", " ");
     const reduction = blocked.kind === "partition_reduction" ? view.reduction : null;
-    alerts.push({ level, title, text: blocked.sentence, reduction });
+    const { kind, severity: level, sentence: text } = blocked;
+    alerts.push({ level, title, text, reduction, isBreaker: kind === "breaker_open" });
   }
   return alerts;
 }
@@ -85,20 +84,26 @@ const TITLES = {
   missing_nodes: "Nodes are missing",
   master_down: "No master",
   came_back_empty: "Came back empty",
+  breaker_open: "The circuit breaker is open",
   may_hold_data: "May hold the only copy",
   version_jump: "Version too high",
 };
 
-function drawAlerts(view) {
+function drawAlerts(view, actions) {
   const alerts = alertsOf(view);
   const section = byId("alerts");
   section.hidden = alerts.length === 0;
   const key = (alert) => `${alert.title}\n${alert.text}\n${JSON.stringify(alert.reduction ?? "")}`;
   alerts.sort((one, other) => (one.level > other.level) - (one.level < other.level));
-  const create = ({ level, title, text, reduction }) => {
+  const create = ({ level, title, text, reduction, isBreaker }) => {
     const alert = make("div", { class: "alert", "data-level": level }, make("h3", {}, title));
     alert.append(make("p", {}, text));
     if (reduction) alert.append(reductionDetails(reduction));
+    if (isBreaker) {
+      const button = make("button", { type: "button" }, "Close the breaker");
+      button.addEventListener("click", actions.closeBreaker);
+      alert.append(button);
+    }
     return alert;
   };
   sync(section, alerts, key, create, () => {});

@@ -16,6 +16,9 @@ export const forget = (node) => send("DELETE", `/api/v1/nodes/${encodeURICompone
 /** `what` is kill, freeze or revive. */
 export const order = (what, node) => send("POST", `/api/v1/sandbox/${what}`, { node });
 
+/** Lets the index act again though many nodes are dead. */
+export const closeBreaker = () => send("POST", "/api/v1/breaker/reset");
+
 export const add = () => send("POST", "/api/v1/sandbox/add");
 
 /** The sandbox's nodes; to be asked only where the topology says that there is a sandbox. */

@@ -6,7 +6,7 @@
 import { drawEvents } from "/events.js";
 import { drawFrame, drawPartitions } from "/draw.js";
 import { follow } from "/live.js";
-import { add, forget, order, sandboxNodes } from "/orders.js";
+import { add, closeBreaker, forget, order, sandboxNodes } from "/orders.js";
 
 /** Events that are kept on the screen. */
 const EVENTS_SHOWN = 200;
@@ -32,7 +32,7 @@ function draw() {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    drawFrame(state);
+    drawFrame(state, actions);
     if (state.view) drawPartitions(state, actions);
     drawEvents(state.events);
   });
@@ -60,17 +60,34 @@ async function run(work, done) {
 const DONE = { kill: "was killed", freeze: "was frozen", revive: "goes on" };
 
 const actions = {
+  closeBreaker: async () => {
+    const text = "Close the breaker? The index fails over and assigns again, though many " +
+      "nodes are dead. Do it when you know why they are.";
+    if (await confirmed(text, "Leave it open", "Close it")) {
+      run(closeBreaker, "The breaker was told to close.");
+    }
+  },
   order: (what, node) => run(() => order(what, node), `${node} ${DONE[what]}.`),
   forget: async (node) => {
-    const dialog = byId("confirm");
-    byId("confirm-text").textContent =
+    const text =
       `Forget ${node}? It leaves the node map. If it starts again, it comes back as a new node.`;
-    dialog.returnValue = "no";
-    dialog.showModal();
-    await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-    if (dialog.returnValue === "yes") run(() => forget(node), `${node} was forgotten.`);
+    if (await confirmed(text, "Keep it", "Forget it")) {
+      run(() => forget(node), `${node} was forgotten.`);
+    }
   },
 };
+
+/** Asks once more; Escape means no. */
+async function confirmed(text, no, yes) {
+  const dialog = byId("confirm");
+  byId("confirm-text").textContent = text;
+  byId("confirm-no").textContent = no;
+  byId("confirm-yes").textContent = yes;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  return dialog.returnValue === "yes";
+}
 
 const processes = (nodes) => new Map(nodes.map((node) => [node.key, node.process]));
 
