@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 /// Longest wait for anything: far above what an idle or a loaded machine needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const META: &str = "META partition-type modular\r\nEND\r\n";
+const META: &str = "META partition-type modular\r\nMETA partition-modular-hint 1\r\nEND\r\n";
 
 /// An index that lets every node in, with an empty map, and hands on every other command.
 struct Index {

@@ -105,9 +105,10 @@ async fn ask(
     }
 }
 
-/// Unknown keys are skipped; `partition-type` must be there (flare-protocol.md 3.1).
+/// Unknown keys are skipped; `partition-type` must be there (flare-protocol.md 3.1), and so must
+/// the hint, without which upstream was seen to crash.
 fn parse_meta(lines: &[Vec<u8>]) -> Result<Meta, RegistrationError> {
-    let mut meta = Meta { partition_size: 1024, hash: KeyHash::Simple, hint: 1, virtuals: 4096 };
+    let mut meta = Meta { partition_size: 1024, hash: KeyHash::Simple, hint: 0, virtuals: 4096 };
     let mut typed = false;
     for line in lines {
         let mut words = Words::new(line);
@@ -174,5 +175,27 @@ pub(crate) async fn report(node: &Node, report: Report) -> bool {
             tracing::warn!(node = node.key, ?report, %error, "report failed");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(lines: &[&str]) -> Result<Meta, RegistrationError> {
+        let lines: Vec<Vec<u8>> = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+        parse_meta(&lines)
+    }
+
+    #[test]
+    fn what_a_node_needs_of_meta() {
+        let (kind, hint) = ("META partition-type modular", "META partition-modular-hint 1");
+        let meta = parsed(&["META some-new-key 5", kind, hint]).unwrap();
+        assert_eq!((meta.partition_size, meta.virtuals, meta.hint), (1024, 4096, 1));
+        assert!(parsed(&[hint]).is_err(), "no type");
+        assert!(parsed(&[kind]).is_err(), "no hint");
+        assert!(parsed(&[kind, "META partition-modular-hint 0"]).is_err());
+        assert!(parsed(&[kind, hint, "META partition-size x"]).is_err());
+        assert!(parsed(&[kind, hint, "META key-hash-algorithm nonsense"]).is_err());
     }
 }
