@@ -19,7 +19,7 @@ use flare_core::model::NodeKey;
 use flare_core::protocol::{LineBuffer, LineError, Request};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
-use tracing::{Instrument, Span, debug, field, info, info_span};
+use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::outgoing::Outgoing;
 use super::requests::{self, Caller, Outcome, Pending};
@@ -101,13 +101,7 @@ impl InboundSession {
         home: Rc<SessionHome>,
     ) -> Self {
         let now = Instant::now();
-        let span = info_span!(
-            "connection",
-            conn = id,
-            %peer,
-            cluster = %home.cluster,
-            node = field::Empty,
-        );
+        let span = span(id, peer, &home.cluster, None);
         Self {
             id,
             peer,
@@ -197,9 +191,11 @@ impl InboundSession {
 
     fn take(&mut self, request: Request) {
         self.home.metrics.requested(request.name());
-        if let Some(node) = requests::subject(&request).filter(|it| Some(*it) != self.node.as_ref())
+        if let Some(node) = requests::subject(&request)
+            && self.node.as_ref() != Some(node)
         {
-            self.span.record("node", field::display(node));
+            // A span keeps what was recorded once for ever: a new one for another node.
+            self.span = span(self.id, self.peer, &self.home.cluster, Some(node));
             self.node = Some(node.clone());
         }
         let op = requests::op(&request);
@@ -281,6 +277,12 @@ impl InboundSession {
             _ => info!(parent: &self.span, %why, requests, read, written, "closed"),
         }
     }
+}
+
+/// On every line about the connection.
+fn span(id: u32, peer: SocketAddr, cluster: &str, node: Option<&NodeKey>) -> Span {
+    let node = node.map(NodeKey::as_str);
+    info_span!("connection", conn = id, %peer, cluster, node)
 }
 
 /// The future of a session's actor that moves its connection on; its end is the session's.

@@ -127,15 +127,15 @@ fn take_change(request: Request, home: &Rc<SessionHome>, caller: Caller) -> Outc
     Outcome::Asked(Box::pin(async move {
         let origin = origin_of(&request, &home, caller).await;
         let refused = refusal_of(&request);
-        match ask_topology(request, origin, &home, caller).await {
+        match ask_topology(request.clone(), origin, &home, caller).await {
             Ok(Answer::Done) => Bytes::from_static(NodeRole::OK),
             Ok(Answer::Registered(snapshot)) => snapshot.node_lines().clone(),
             Ok(Answer::Refused(refusal)) => {
-                info!(?refusal, ?origin, "refused");
+                info!(%request, ?refusal, ?origin, "refused");
                 Bytes::from_static(refused)
             }
             Err(error) => {
-                warn!(%error, "a change was not answered by the topology");
+                warn!(%request, %error, "a change was not answered by the topology");
                 Bytes::from_static(refused)
             }
         }
