@@ -46,7 +46,7 @@ pub struct FileStore {
 pub enum OpenError {
     /// The system refused.
     Io {
-        /// What was tried, as in "cannot … <path>".
+        /// What was tried, as in "cannot … `path`".
         tried: &'static str,
         /// On what.
         path: PathBuf,
