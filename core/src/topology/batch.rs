@@ -11,6 +11,7 @@ use crate::policy::emptying;
 use crate::policy::shape::Shape;
 use crate::stored::StoredTopology;
 use crate::topology::handover::Audience;
+use crate::topology::transitions::prepares;
 use crate::topology::{
     Answer, Effect, Event, Facts, Input, Mode, Refusal, RequestId, Snapshot, Step, StoreFailure,
     Targets, Topology,
@@ -78,6 +79,7 @@ impl Topology {
         else {
             return;
         };
+        self.news = true;
         self.snapshot = Arc::new(Snapshot::new(state));
         step.effects.push(Effect::Publish(Arc::clone(&self.snapshot)));
         step.effects.extend(batch.events.into_iter().map(Effect::Happened));
@@ -204,6 +206,7 @@ impl Topology {
         let used = (self.proposed.next_thread_type, self.proposed.next_intent);
         self.proposed = self.snapshot.stored().clone();
         (self.proposed.next_thread_type, self.proposed.next_intent) = used;
+        self.preparing = prepares(&self.proposed);
         let gathered = std::mem::take(&mut self.gathered);
         let refusal = match &failure {
             StoreFailure::Conflict => Refusal::StoodDown,

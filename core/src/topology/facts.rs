@@ -91,6 +91,12 @@ impl Facts {
         self.observed.as_ref().filter(|observed| observed.version >= role_version)
     }
 
+    /// What the policy decides by, of what the node shows.
+    pub(crate) fn gist(&self) -> (bool, bool, Option<(u64, bool)>) {
+        let in_role = self.observed_in_role().map(|shown| (shown.items, shown.copying));
+        (self.knows_its_role(), self.observed.is_some(), in_role)
+    }
+
     /// The process that answered last on the present connection.
     pub fn incarnation(&self) -> Option<Incarnation> {
         self.observed.map(|observed| observed.incarnation)

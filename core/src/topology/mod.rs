@@ -29,11 +29,11 @@ pub use registration::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
 pub use snapshot::Snapshot;
 
 use crate::invariant;
-use crate::model::{NodeKey, Role, State, Timestamp};
-use crate::stored::{Holding, StoredTopology};
+use crate::model::{NodeKey, State, Timestamp};
+use crate::stored::StoredTopology;
 use crate::wanted::Wanted;
 use batch::{Batch, FirstPush, Writing};
-use transitions::{Change, Outcome};
+use transitions::{Change, Outcome, prepares, remember_holdings};
 
 pub(crate) use transitions::active_partitions;
 
@@ -82,6 +82,10 @@ pub struct Topology {
     settled: bool,
     /// Does a decision wait for what a node shows?
     probing: bool,
+    /// Was anything learned that could matter, since the policy last looked?
+    news: bool,
+    /// Does any node of the proposed state prepare?
+    preparing: bool,
     wake_told: Option<Timestamp>,
     stood_down: bool,
 }
@@ -90,6 +94,7 @@ impl Topology {
     /// Goes on from what was stored.
     pub fn new(stored: StoredTopology, settings: Settings) -> Self {
         let version = stored.version;
+        let preparing = prepares(&stored);
         let facts = stored.nodes.keys().map(|key| (key.clone(), Facts::unheard(version))).collect();
         Self {
             settings,
@@ -108,6 +113,8 @@ impl Topology {
             pause_until: None,
             settled: false,
             probing: false,
+            news: true,
+            preparing,
             wake_told: None,
             stood_down: false,
         }
@@ -134,15 +141,22 @@ impl Topology {
         self.finish_first_push(Some(now), &mut step);
         self.resolve_held(now, &mut step);
         self.advance_handover(now, &mut step);
+        // A thousand nodes tell for each map, mostly what changes nothing.
+        let news = std::mem::take(&mut self.news) || !only_tells;
         if let Mode::Automatic(wanted) = self.settings.mode
+            && news
             && !(self.settled && only_tells)
             && self.handover.is_none()
         {
             self.carry_out_policy(wanted, now, &mut step);
         }
-        self.note_version_jumps(&mut step);
+        if news {
+            self.note_version_jumps(&mut step);
+        }
         self.begin_write(&mut step);
-        self.tell_wake(now, &mut step);
+        if news || step.persist.is_some() {
+            self.tell_wake(now, &mut step);
+        }
         Ok(step)
     }
 
@@ -295,6 +309,8 @@ impl Topology {
                 version,
             });
         }
+        self.preparing = prepares(&draft);
+        self.news = true;
         self.proposed = draft;
         self.gathered.pending = true;
         self.gathered.map_changed = true;
@@ -332,7 +348,6 @@ impl Topology {
 
     /// Asks to be called at the next moment that matters.
     fn tell_wake(&mut self, now: Timestamp, step: &mut Step) {
-        let preparing = self.proposed.nodes.values().any(|node| node.entry.state.is_preparing());
         let automatic = matches!(self.settings.mode, Mode::Automatic(_));
         let retries = self.facts.values().filter_map(|facts| facts.retry_at);
         let next = [
@@ -341,7 +356,7 @@ impl Topology {
             self.held.iter().map(|held| held.deadline).min(),
             self.pause_until,
             retries.filter(|at| automatic && *at > now).min(),
-            (automatic && (preparing || self.probing))
+            (automatic && (self.preparing || self.probing))
                 .then(|| now.plus_millis(PROBE_INTERVAL_MILLIS)),
         ]
         .into_iter()
@@ -354,26 +369,6 @@ impl Topology {
                 step.effects.push(Effect::WakeAt(next));
             }
             (_, None) => {}
-        }
-    }
-}
-
-/// Notes whose keys may lie on a node that becomes a proxy, and forgets it when it gets a role.
-fn remember_holdings(before: &StoredTopology, draft: &mut StoredTopology) {
-    let counted = active_partitions(before);
-    for (key, node) in &mut draft.nodes {
-        if node.entry.role != Role::Proxy {
-            node.holds = Holding::Unknown;
-            node.empty_intent = None;
-            continue;
-        }
-        node.came_back_empty = false;
-        let old = before.nodes.get(key).map(|old| old.entry);
-        if let Some(old) = old.filter(|old| old.role != Role::Proxy) {
-            node.holds = match old.partition < counted {
-                true => Holding::Partition(old.partition),
-                false => Holding::Spare,
-            };
         }
     }
 }

@@ -37,7 +37,9 @@ impl Topology {
             }
             Input::Acknowledged { node, version } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
+                    let knew = facts.knows_its_role();
                     facts.acked = facts.acked.max(version);
+                    self.news |= knew != facts.knows_its_role();
                 }
                 self.first_push_acknowledged(&node, version, step);
                 self.handover_acknowledged(&node, version, step);
@@ -80,9 +82,11 @@ impl Topology {
         }
         let version = self.go_above(node, shown.version, step);
         if let Some(facts) = self.facts.get_mut(node) {
+            let knew = facts.gist();
             facts.acked = version;
             facts.observed = Some(shown);
             facts.observed_at = Some(now);
+            self.news |= self.preparing || knew != facts.gist();
             if facts.knows_its_role() && entry.state.is_preparing() {
                 facts.note_copying(shown.copying, now);
             }
@@ -96,13 +100,14 @@ impl Topology {
     /// Goes above a version that a node shows (R3). Returns what its showing counts for as an
     /// acknowledgement of ours.
     fn go_above(&mut self, node: &NodeKey, shown: u64, step: &mut Step) -> u64 {
-        self.jumps.remove(node);
+        self.news |= self.jumps.remove(node).is_some();
         if shown <= self.proposed.version {
             return shown;
         }
         if shown - self.proposed.version > VERSION_JUMP_MAX {
             self.jumps.insert(node.clone(), shown);
             self.settled = false;
+            self.news = true;
             return 0;
         }
         let mut draft = self.proposed.clone();

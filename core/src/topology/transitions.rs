@@ -5,7 +5,7 @@
 //! business.
 
 use crate::model::{NO_PARTITION, NodeEntry, NodeKey, Role, State};
-use crate::stored::{StoredNode, StoredTopology};
+use crate::stored::{Holding, StoredNode, StoredTopology};
 use crate::topology::Refusal;
 
 /// Thread types stay below this: on the wire they are 32 bit and signed (flare-protocol.md 1.2).
@@ -347,4 +347,29 @@ fn balance_sum(stored: &StoredTopology, partition: i32, key: &NodeKey, balance: 
         .map(|(_, node)| i64::from(node.entry.balance))
         .sum::<i64>()
         + if partition == NO_PARTITION { 0 } else { i64::from(balance) }
+}
+
+/// Does any node prepare?
+pub(crate) fn prepares(stored: &StoredTopology) -> bool {
+    stored.nodes.values().any(|node| node.entry.state.is_preparing())
+}
+
+/// Notes whose keys may lie on a node that becomes a proxy, and forgets it when it gets a role.
+pub(crate) fn remember_holdings(before: &StoredTopology, draft: &mut StoredTopology) {
+    let counted = active_partitions(before);
+    for (key, node) in &mut draft.nodes {
+        if node.entry.role != Role::Proxy {
+            node.holds = Holding::Unknown;
+            node.empty_intent = None;
+            continue;
+        }
+        node.came_back_empty = false;
+        let old = before.nodes.get(key).map(|old| old.entry);
+        if let Some(old) = old.filter(|old| old.role != Role::Proxy) {
+            node.holds = match old.partition < counted {
+                true => Holding::Partition(old.partition),
+                false => Holding::Spare,
+            };
+        }
+    }
 }
