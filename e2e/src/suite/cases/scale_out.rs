@@ -39,10 +39,12 @@ async fn under_traffic(cluster: &Cluster, steady: Ledger, traffic: Traffic) -> R
 
 /// Traffic through every node but the masters, which are to give up keys.
 ///
-/// A write that a client has given to that master itself, and that it carries out in the moment in
-/// which it takes the new map in, is begun under the old map and ended under the new one: it stays
-/// where it is and is not passed on (flare-protocol.md 12). No index can prevent that; whoever
-/// must not lose it keeps clients away from the master meanwhile.
+/// A master that carries a write out while it takes in the map that ends its ownership keeps that
+/// write to itself: begun under the old map, ended under the new one (measured on upstream's
+/// flared, as in flare-protocol.md 12). What comes through other nodes is safe if they are told
+/// first, and the old masters last, when nothing is on its way to them any more (20 activations
+/// with 427,766 writes: none lost; all told at once: writes lost in 7 of 10). What a client gives
+/// to such a master itself, in that moment, no order of telling can save (2 of 10).
 async fn traffic(
     ctx: &Context,
     cluster: &Cluster,
