@@ -137,6 +137,13 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
+/// As a configuration file.
+impl std::fmt::Display for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.given.iter().try_for_each(|(key, value)| writeln!(f, "{key} = {value}"))
+    }
+}
+
 impl Settings {
     /// Gives a key a value; unknown keys and values of the wrong kind are errors.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use flare_e2e::node::{Exit, Fault, NodeConfig, NodeHandle, StandInNode};
+use flare_e2e::node::{Exit, Fault, NodeConfig, NodeHandle, Settings, StandInNode};
 use flare_e2e::transcript::{Event, Side, Transcript};
 use tokio::net::TcpStream;
 
-use crate::shape;
 use crate::wires::{PATIENCE, Stage, Wire};
+use crate::{reload, shape};
 
 /// The recorded address; every replay has its own.
 const RECORDED: &str = "127.0.0.1";
@@ -25,6 +25,8 @@ pub(crate) struct Scene {
     pub(crate) subject: u16,
     /// Map of its `node add` reply (without `NODE <address>`), if its start is not recorded.
     pub(crate) started_with: Option<&'static [&'static str]>,
+    /// So many keys `key00` = `v00`, … are stored before anything else.
+    pub(crate) keys: usize,
     /// Sent to it before the recording begins.
     pub(crate) before: &'static [&'static str],
     /// Its settings besides name, port and index.
@@ -41,6 +43,7 @@ impl Scene {
             transcript,
             subject,
             started_with: None,
+            keys: 0,
             before: &[],
             settings: &[],
             own: &[],
@@ -95,6 +98,10 @@ struct Replay<'a> {
     wires: BTreeMap<u32, Wire>,
     /// The one through which the node was prepared stays open, as the recorded index's did.
     held: Option<Wire>,
+    /// The node's configuration, which a recorded SIGHUP changes.
+    settings: Settings,
+    /// Where its file is.
+    folder: tempfile::TempDir,
     /// An orderly stop that goes on while its report is played.
     stopping: Option<tokio::task::JoinHandle<Exit>>,
 }
@@ -111,6 +118,8 @@ pub(crate) async fn play(scene: &Scene) {
         parts: BTreeMap::new(),
         wires: BTreeMap::new(),
         held: None,
+        settings: Settings::default(),
+        folder: tempfile::tempdir().expect("a scratch folder"),
         stopping: None,
     };
     replay.prepare(&transcript).await;
@@ -143,7 +152,9 @@ impl Replay<'_> {
             panic!("{} as {}, start: {why}", self.scene.transcript, self.scene.subject);
         }
         let mut client = self.connect().await;
-        for request in self.scene.before {
+        let keys = (0..self.scene.keys).map(|n| format!("set key{n:02} 0 0 3\r\nv{n:02}\r\n"));
+        let before = self.scene.before.iter().map(|request| (*request).to_owned());
+        for request in keys.chain(before) {
             let answer = async {
                 client.send(&self.here(request.as_bytes())).await?;
                 client.line().await.ok_or("no answer".to_owned())
@@ -179,6 +190,7 @@ impl Replay<'_> {
         for (key, value) in self.scene.settings {
             config = config.with(key, value).expect("a setting of flared");
         }
+        config.config_path = Some(self.folder.path().join("conf"));
         let (node, _ready) = StandInNode::spawn(config).expect("a thread");
         self.node = Some(node);
     }
@@ -284,6 +296,9 @@ impl Replay<'_> {
     /// What the person who recorded did to the node or saw of it.
     async fn note(&mut self, text: &str) -> Result<(), String> {
         let me = format!("flared:{}", self.scene.subject);
+        if let Some(changes) = reload::changes(text, self.scene.subject) {
+            return self.reload(changes).await;
+        }
         if text.contains("flarei is not running") {
             self.stage.leave(INDEX_PORT).await;
             self.spawn();
@@ -318,6 +333,19 @@ impl Replay<'_> {
             return Err("the node has ended".to_owned());
         }
         Ok(())
+    }
+
+    /// Writes the changed configuration, and SIGHUP.
+    async fn reload(&mut self, changes: &[(&str, &str)]) -> Result<(), String> {
+        let ip = self.ip.to_string();
+        let index = format!("{ip}:{INDEX_PORT}");
+        for (key, value) in changes.iter().chain(&[("index-servers", index.as_str())]) {
+            let value = value.replace(RECORDED, &ip);
+            self.settings.set(key, &value).map_err(|error| error.to_string())?;
+        }
+        let path = self.folder.path().join("conf");
+        std::fs::write(path, self.settings.to_string()).map_err(|error| error.to_string())?;
+        self.node.as_ref().ok_or("no node")?.reload().await
     }
 
     /// SIGTERM, whose consequences are played next.

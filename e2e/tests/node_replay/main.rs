@@ -2,6 +2,7 @@
 //! stand-in: it must send what flared sent, on every connection, in the same order.
 
 mod engine;
+mod reload;
 mod scenes;
 mod shape;
 mod wires;

@@ -241,3 +241,17 @@ async fn restarts_of_the_index() {
         play(&Scene { before, started_with, ..Scene::new(NAME, subject) }).await;
     }
 }
+
+#[tokio::test]
+async fn replication_to_another_cluster() {
+    play(&Scene {
+        started_with: Some(&["12121 0 0 0 1 16"]),
+        keys: 36,
+        before: &[sync!("5", "12121 0 0 0 1 16", "12122 1 0 0 1 17")],
+        settings: &[("reconstruction-interval", "20000")],
+        // then the other cluster's node is killed and comes back
+        until: 761,
+        ..Scene::new("cluster-replication", 12121)
+    })
+    .await;
+}
