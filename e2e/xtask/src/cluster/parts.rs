@@ -15,6 +15,9 @@ use super::command::run;
 use super::needs;
 use super::paths::Paths;
 
+/// How the name of a program ends while it is built; the number of the process follows.
+const UNFINISHED: &str = "unfinished-";
+
 /// One program, and where it comes from.
 struct Part {
     name: &'static str,
@@ -83,6 +86,7 @@ impl Built {
             println!("another build is under way; waiting for it");
             lock.lock().with_context(|| format!("lock {}", lock_path.display()))?;
         }
+        built.remove_unfinished()?;
         println!("building the parts in {} (about ten minutes, once)", built.folder.display());
         for (index, part) in PARTS.iter().enumerate() {
             built.build(part, index + 1)?;
@@ -110,6 +114,21 @@ impl Built {
         self.programs.get(name).expect("callers name a part of the table above")
     }
 
+    /// Removes what cut-off builds left. Whoever calls this holds the lock.
+    fn remove_unfinished(&self) -> Result<()> {
+        for program in self.programs.values() {
+            let folder = self.folder.join(program.parent().unwrap_or(program));
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let kind = path.extension().and_then(|extension| extension.to_str());
+                if kind.is_some_and(|kind| kind.starts_with(UNFINISHED)) {
+                    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn build(&self, part: &Part, number: usize) -> Result<()> {
         let program = self.program(part.name);
         let position = format!("[{number}/{}] {}", PARTS.len(), part.name);
@@ -122,7 +141,7 @@ impl Built {
         let folder = program.parent().expect("a program is in its module's folder");
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         // Named away first, so that a build that is cut off leaves no half program behind.
-        let unfinished = program.with_extension("unfinished");
+        let unfinished = program.with_extension(format!("{UNFINISHED}{}", std::process::id()));
         run(&mut go_build(part, &unfinished)?)
             .with_context(|| format!("build {}; start again to go on", part.name))?;
         fs::rename(&unfinished, &program).with_context(|| format!("name {}", program.display()))?;

@@ -31,6 +31,7 @@ pub(super) fn all() -> Vec<Case> {
         case("harness/ctrl-c-during-up", ctrl_c_during_up),
         case("harness/up-killed", up_killed),
         case("harness/keeper-killed", keeper_killed),
+        case("harness/guard-killed-then-keeper", guard_killed_then_keeper),
         case("harness/supervisor-killed", supervisor_killed),
         case("harness/all-killed-then-down", all_killed_then_down),
         case("harness/what-is-missing-is-named", what_is_missing_is_named),
@@ -157,6 +158,24 @@ fn up_killed(lab: &Lab) -> Result<()> {
 
 fn keeper_killed(lab: &Lab) -> Result<()> {
     let underway = Underway::begin(lab)?;
+    signal(underway.record.keeper.pid, Signal::KILL)?;
+    underway.wait_until_gone()
+}
+
+/// The keeper makes another guard, which does its work when the keeper is killed later.
+fn guard_killed_then_keeper(lab: &Lab) -> Result<()> {
+    let underway = Underway::begin(lab)?;
+    let first = underway.record.guard.context("no guard")?;
+    signal(first.pid, Signal::KILL)?;
+    let since = Instant::now();
+    loop {
+        let guard = Record::load(underway.lab.paths()).and_then(|record| record.guard);
+        if guard.is_some_and(|guard| guard != first && guard.is_alive()) {
+            break;
+        }
+        ensure!(since.elapsed() < PATIENCE, "no other guard is made");
+        thread::sleep(LOOK_AGAIN);
+    }
     signal(underway.record.keeper.pid, Signal::KILL)?;
     underway.wait_until_gone()
 }
