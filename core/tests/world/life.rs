@@ -1,7 +1,7 @@
 //! What nodes do with their data: copies and reports, `flush_all`, writes of clients.
 
 use flare_core::model::{NodeEntry, Role, State};
-use flare_core::stored::Holding;
+use flare_core::stored::{Holding, StoredTopology};
 use flare_core::topology::{Input, Origin};
 
 use crate::node::{Key, Report, partition_of};
@@ -78,13 +78,21 @@ impl World {
     }
 
     /// Is the key on the disk of a node that belongs to its partition, or did? What a node still
-    /// has of partitions that split off is out of reach for good (flare-protocol.md 5.3).
+    /// has of partitions that split off is out of reach for good (flare-protocol.md 5.3). A map that
+    /// is on its way to the store counts as well.
     pub(crate) fn is_kept(&self, key: Key) -> bool {
-        let snapshot = self.topology.snapshot();
-        let partition = partition_of(key, snapshot.partitions());
+        let committed = self.topology.snapshot().stored();
+        let on_its_way = self.writing.as_deref();
+        std::iter::once(committed).chain(on_its_way).all(|map| self.is_kept_by(map, key))
+    }
+
+    fn is_kept_by(&self, map: &StoredTopology, key: Key) -> bool {
+        let serving = map.nodes.values().map(|node| &node.entry);
+        let serving = serving.filter(|e| e.role == Role::Master && !e.state.is_preparing());
+        let count = serving.map(|entry| entry.partition + 1).max().unwrap_or(0);
+        let partition = partition_of(key, count);
         self.nodes.iter().filter(|node| node.keys.contains(&key)).any(|node| {
-            let stored = snapshot.node(&node.key);
-            stored.is_some_and(|stored| {
+            map.nodes.get(&node.key).is_some_and(|stored| {
                 let held = Holding::Partition(partition);
                 stored.entry.partition == partition || stored.holds == held
             })
