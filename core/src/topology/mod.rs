@@ -209,7 +209,12 @@ impl Topology {
                     *old = wanted;
                 }
                 // Said again with every reading of the manifest, not only the first time.
-                self.blocked.retain(|what| !matches!(what, Blocked::PartitionReduction { .. }));
+                let again = self.blocked.iter().filter(|what| {
+                    matches!(what, Blocked::PartitionReduction { wanted: asked, .. }
+                        if *asked == wanted.partitions)
+                });
+                let again = again.cloned().map(|what| Effect::Happened(Event::Blocked(what)));
+                step.effects.extend(again);
                 Ok(())
             }
             Input::Stored { generation } => {

@@ -198,6 +198,9 @@ pub(crate) fn up(draft: &mut StoredTopology, key: &NodeKey) -> Outcome {
                     && node.entry.partition == before.partition
                     && node.entry.state != State::Down
             });
+            if replaced {
+                change.why = "is back, and its partition has other nodes".into();
+            }
             set(draft, key, |entry| {
                 entry.state = State::Active;
                 if replaced {
