@@ -258,7 +258,8 @@ async fn a_node_that_refuses_keeps_its_connections_and_comes_back_at_its_port() 
 async fn a_killed_node_is_gone_at_once_and_restarts_under_its_name_with_or_without_data() {
     let index = Index::start("END\r\n").await;
     let directory = tempfile::tempdir().unwrap();
-    let config = index.config().on_disk(directory.path());
+    let mut config = index.config().on_disk(directory.path());
+    config.pid_path = Some(directory.path().join("flared.pid"));
     let node = StandInNode::start(config).await.unwrap();
     let key = node.key();
     install(1, &[(&node, "0 0 0 1")]).await;

@@ -181,6 +181,10 @@ impl NodeHandle {
     /// its process would find: those of its directory, or nothing if `empty` or in memory.
     pub async fn restart(mut self, empty: bool) -> Result<NodeHandle, StartError> {
         self.kill().await;
+        // it names this process, which lives; a new process would find that of a dead one
+        if let Some(path) = &self.config.pid_path {
+            erase(path)?;
+        }
         if let (true, DataStore::Directory(path)) = (empty, &self.config.data) {
             erase(&path.join(FILE_NAME))?;
         }
