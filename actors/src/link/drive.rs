@@ -23,7 +23,8 @@ use tracing::{debug, info};
 use super::exchange::{Exchange, Question};
 use super::outcome::Loss;
 use super::{
-    CONNECT_DEADLINE, EMPTY_DEADLINE, NodeLink, OBSERVE_INTERVAL, OpenWire, PUSH_DEADLINE, Wire,
+    CONNECT_DEADLINE, EMPTY_DEADLINE, NodeLink, OBSERVE_INTERVAL, OpenWire, PUSH_DEADLINE,
+    RESOLVE_DEADLINE, Wire,
 };
 use crate::logs::{self, Direction};
 use crate::metrics::Miss;
@@ -325,8 +326,8 @@ fn read(
 }
 
 /// Resolves the node's name and connects to the first of its addresses that takes us. A name that
-/// cannot be resolved leads where it last led: a name server that is away must not look like dead
-/// nodes.
+/// cannot be resolved in time leads where it last led: a name server that is away must not look
+/// like dead nodes.
 async fn open(
     network: Rc<dyn Network>,
     name: String,
@@ -335,7 +336,11 @@ async fn open(
 ) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
     let port = u16::try_from(port)
         .map_err(|_| io::Error::other(format!("{port} is not a port that can be connected to")))?;
-    let addresses = match (network.resolve(&name).await, last) {
+    let resolved = match tokio::time::timeout(RESOLVE_DEADLINE, network.resolve(&name)).await {
+        Ok(resolved) => resolved,
+        Err(_) => Err(io::Error::other("the name was not resolved in time")),
+    };
+    let addresses = match (resolved, last) {
         (Ok(found), _) => found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
         (Err(_), Some(last)) => vec![last],
         (Err(error), None) => return Err(io::Error::other(error)),

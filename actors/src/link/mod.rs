@@ -33,8 +33,11 @@ use tracing::{Span, info, info_span};
 pub use flare_core::policy::suspicion::MonitorSettings;
 pub use messages::*;
 
-/// How long opening a connection may take.
+/// How long opening a connection may take, resolving the name included.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long resolving the name may take of that: the rest is for the address that it last had.
+pub const RESOLVE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How long a node may take to acknowledge a map: longer than for a ping, since flared may call
 /// the index back before it answers (flare-protocol.md 6.2).

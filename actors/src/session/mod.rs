@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
+use flare_core::topology::HELD_REGISTRATION_MILLIS;
 use tokio::sync::watch;
 
 pub use inbound::InboundSession;
@@ -29,6 +30,9 @@ use crate::topology::{
     GetLinks, GetStatsNodes, KillLink, Published, RegisterNode, RemoveNode, SetNodeRole,
     SetNodeState, ShutdownNode, TopologyActor,
 };
+
+/// How much longer than the core an asker waits: the store's part of it.
+const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
 /// What a peer may use up (R16). Line lengths are `flare_core::protocol::line`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,7 +60,8 @@ impl Default for Limits {
             connections_per_peer: 2 * 1024,
             idle: Duration::from_secs(600),
             write: Duration::from_secs(10),
-            answer: Duration::from_secs(10),
+            // The core may hold a registration for a while before it answers.
+            answer: Duration::from_millis(HELD_REGISTRATION_MILLIS) + ANSWER_MARGIN,
             resolve: Duration::from_secs(2),
         }
     }

@@ -7,6 +7,7 @@
 pub mod file;
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::{io, thread};
 
 use actix::{
@@ -17,7 +18,7 @@ use flare_core::stored::StoredTopology;
 use flare_core::topology::StoreFailure;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::metrics::ClusterMetrics;
 use crate::obituary::Obituary;
@@ -26,6 +27,9 @@ use crate::topology::StoreAnswered;
 /// Writes that may wait for the medium: the core has one under way, the rest is for a caller that
 /// goes mad.
 pub const QUEUED_WRITES_MAX: usize = 16;
+
+/// A write that takes so long is told: whoever asked for the change is still waiting.
+pub const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// Something that keeps the map over a restart. Lives on the store's own thread; may block.
 pub trait Medium: Send + 'static {
@@ -150,8 +154,17 @@ impl StoreActor {
     fn answer(&self, generation: u64, outcome: Result<(), StoreFailure>, began: Instant) {
         match &outcome {
             Ok(()) => {
-                self.metrics.stored(began.elapsed());
-                debug!(generation, "stored");
+                let took = began.elapsed();
+                self.metrics.stored(took);
+                if took < SLOW_WRITE {
+                    debug!(generation, ?took, "stored");
+                } else {
+                    warn!(
+                        generation,
+                        ?took,
+                        "stored, but slowly: changes and failovers wait for it"
+                    );
+                }
             }
             Err(failure) => {
                 self.metrics.store_failed(failure);

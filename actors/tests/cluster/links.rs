@@ -67,6 +67,24 @@ fn a_connection_that_ends_is_opened_again_at_once_and_is_no_death() {
 }
 
 #[test]
+fn a_name_server_that_is_away_does_not_look_like_dead_nodes() {
+    simulated(async {
+        let rig = Rig::start();
+        let node = rig.joined(1001).await;
+        let version = rig.version();
+        rig.pipes.hang_names();
+        let observed = |node: &crate::node::FakeNode| {
+            node.asked().iter().filter(|asked| asked.line == "stats").count()
+        };
+        let before = observed(&node);
+        node.hang_up();
+        eventually("the next connection", || observed(&node) > before).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(rig.version(), version, "nothing has changed");
+    });
+}
+
+#[test]
 fn a_late_answer_is_never_taken_for_another() {
     simulated(async {
         let rig = Rig::start();
