@@ -1,8 +1,9 @@
 //! Where the map survives a restart: one actor per cluster that writes it, and nothing else.
 //!
-//! [`StoreActor`] takes one map at a time and answers [`StoreAnswered`] once it is safe. The
-//! writing itself happens on a thread of its own: neither a slow disk nor a slow name server
-//! (which has tokio's blocking threads) delays the other. [`mod@file`] is the medium of bare machines.
+//! [`StoreActor`] takes one map at a time and answers [`crate::topology::StoreAnswered`] once it
+//! is safe. The writing itself happens on a thread of its own: neither a slow disk nor a slow
+//! name server (which has tokio's blocking threads) delays the other. [`file`] is the medium of
+//! bare machines.
 
 pub mod file;
 
