@@ -78,8 +78,8 @@ impl World {
     }
 
     /// Is the key on the disk of a node that belongs to its partition, or did? What a node still
-    /// has of partitions that split off is out of reach for good (flare-protocol.md 5.3). A map that
-    /// is on its way to the store counts as well.
+    /// has of partitions that split off is out of reach for good (flare-protocol.md 5.3). A map
+    /// that is on its way to the store counts as well.
     pub(crate) fn is_kept(&self, key: Key) -> bool {
         let committed = self.topology.snapshot().stored();
         let on_its_way = self.writing.as_deref();
