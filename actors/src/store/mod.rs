@@ -2,8 +2,8 @@
 //!
 //! [`StoreActor`] takes one map at a time and answers [`crate::topology::StoreAnswered`] once it
 //! is safe. The writing itself happens on a thread of its own: neither a slow disk nor a slow
-//! name server (which has tokio's blocking threads) delays the other. [`file`] is the medium of
-//! bare machines.
+//! name server (which has tokio's blocking threads) delays the other. [`mod@file`] is the medium
+//! of bare machines.
 
 pub mod file;
 
