@@ -9,7 +9,7 @@ use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::{self, Action, View};
 use crate::policy::{emptying, promotion};
 use crate::stored::StoredTopology;
-use crate::topology::drafts::{self, is_replaced, promote_for_preserved, sources};
+use crate::topology::drafts::{self, give_keys_up, is_replaced, promote_for_preserved, sources};
 use crate::topology::transitions::{self, Change, set};
 use crate::topology::{
     DownReason, Effect, Event, Mode, Origin, PROBE_INTERVAL_MILLIS, Refusal, RequestId,
@@ -259,7 +259,7 @@ impl Topology {
 
     /// Asks the policy for actions until it has none, and carries them out.
     pub(super) fn carry_out_policy(&mut self, wanted: Wanted, now: Timestamp, step: &mut Step) {
-        if self.pause_until.is_some_and(|until| now < until) {
+        if self.keeps_some_for_last() || self.pause_until.is_some_and(|until| now < until) {
             return;
         }
         self.pause_until = None;
@@ -274,6 +274,9 @@ impl Topology {
             self.settled = plan.settled;
             self.probing = !plan.probes.is_empty();
             let Some(action) = plan.action else { break };
+            if self.keeps_some_for_last() {
+                break;
+            }
             let order = action.to_string();
             if let Err(refusal) = self.act(action, now, step) {
                 let refused = match refusal {
@@ -335,7 +338,8 @@ impl Topology {
             Action::Activate { node, evidence } => {
                 let change = transitions::up(&mut draft, &node)?.unwrap_or_default();
                 set(&mut draft, &node, |entry| entry.balance = assignment::READ_BALANCE);
-                self.accept(draft, Change { why, ..change })?;
+                let last = give_keys_up(&draft, &node);
+                self.accept(draft, Change { why, last, ..change })?;
                 self.facts.entry(node.clone()).or_default().failures = 0;
                 self.tell_recovered(node, evidence);
             }

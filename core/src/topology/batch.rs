@@ -2,7 +2,6 @@
 //!
 //! A batch holds what waits for one generation: events, answers, who is to be told first.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{NodeKey, Role, State, Timestamp};
@@ -10,16 +9,12 @@ use crate::policy::assignment::View;
 use crate::policy::emptying;
 use crate::policy::shape::Shape;
 use crate::stored::StoredTopology;
-use crate::topology::handover::Audience;
+use crate::topology::push::Told;
 use crate::topology::transitions::prepares;
 use crate::topology::{
     Answer, Effect, Event, Facts, Input, Mode, Refusal, RequestId, Snapshot, Step, StoreFailure,
-    Targets, Topology,
+    Topology,
 };
-
-/// How long the other nodes wait at most until a new master has taken in the map (R9); a hung
-/// one must not delay them longer.
-pub const FIRST_PUSH_WAIT_MILLIS: u64 = 500;
 
 /// The pause after a failed write before automatic changes are tried again.
 pub const STORE_RETRY_MILLIS: u64 = 1_000;
@@ -36,6 +31,7 @@ pub(super) struct Batch {
     pub(super) asked: Vec<(RequestId, bool)>,
     pub(super) first: Vec<NodeKey>,
     pub(super) left_out: Vec<NodeKey>,
+    pub(super) last: Vec<NodeKey>,
     /// Nodes that are forgotten, unless they registered again within the same write.
     pub(super) removed: Vec<NodeKey>,
     /// Nodes to be emptied, once the intent is stored.
@@ -49,14 +45,10 @@ pub(super) struct Writing {
     batch: Batch,
 }
 
-/// A map that new masters take in before the others are told (R9).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct FirstPush {
-    version: u64,
-    waiting: BTreeSet<NodeKey>,
-    left_out: Vec<NodeKey>,
-    asked: Vec<(RequestId, bool)>,
-    pub(super) deadline: Timestamp,
+impl Writing {
+    pub(super) fn keeps_some_for_last(&self) -> bool {
+        !self.batch.last.is_empty()
+    }
 }
 
 impl Topology {
@@ -88,62 +80,12 @@ impl Topology {
         if batch.first.is_empty() {
             self.answer(&batch.asked, step);
             if batch.map_changed {
-                self.push_after_first(batch.left_out, step);
+                self.push_behind(batch.left_out, now, step);
             }
             return;
         }
-        let pending = self.first_push.get_or_insert_with(|| FirstPush {
-            version: 0,
-            waiting: BTreeSet::new(),
-            left_out: Vec::new(),
-            asked: Vec::new(),
-            deadline: now.plus_millis(FIRST_PUSH_WAIT_MILLIS),
-        });
-        pending.version = self.snapshot.version();
-        pending.waiting.extend(batch.first);
-        pending.left_out.extend(batch.left_out);
-        pending.asked.extend(batch.asked);
-        self.push_to_first(step);
-    }
-
-    /// A batch that names nobody to be told first: it still waits behind one that does.
-    fn push_after_first(&mut self, left_out: Vec<NodeKey>, step: &mut Step) {
-        match &mut self.first_push {
-            Some(pending) => {
-                pending.left_out.extend(left_out);
-                self.push_to_first(step);
-            }
-            None => self.push_to_all(left_out, step),
-        }
-    }
-
-    fn push_to_first(&mut self, step: &mut Step) {
-        let Some(pending) = &mut self.first_push else { return };
-        let nodes = &self.snapshot.stored().nodes;
-        pending
-            .waiting
-            .retain(|key| nodes.get(key).is_some_and(|node| node.entry.state != State::Down));
-        let to = Targets::Only(pending.waiting.iter().cloned().collect());
-        if !pending.waiting.is_empty() {
-            step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
-        }
-        self.finish_first_push(None, step);
-    }
-
-    fn push_to_all(&self, mut left_out: Vec<NodeKey>, step: &mut Step) {
-        // Who left and came back within one write is to be told like everybody else.
-        left_out.retain(|key| {
-            self.snapshot.node(key).is_some_and(|node| node.entry.state == State::Down)
-        });
-        let to = match self.handover_audience() {
-            Some(Audience::AllBut(key)) => {
-                left_out.push(key);
-                Targets::AllBut(left_out)
-            }
-            Some(Audience::Only(key)) => Targets::Only(vec![key]),
-            None => Targets::AllBut(left_out),
-        };
-        step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
+        let told = Told { first: batch.first, left_out: batch.left_out, last: batch.last };
+        self.stage_push(told, batch.asked, now, step);
     }
 
     /// Answers an asker once everything that is proposed at this moment is stored (R4): also one
@@ -158,34 +100,13 @@ impl Topology {
         }
     }
 
-    fn answer(&self, asked: &[(RequestId, bool)], step: &mut Step) {
+    pub(super) fn answer(&self, asked: &[(RequestId, bool)], step: &mut Step) {
         for (request, wants_map) in asked {
             let answer = match wants_map {
                 true => Answer::Registered(Arc::clone(&self.snapshot)),
                 false => Answer::Done,
             };
             step.effects.push(Effect::Reply { request: *request, answer });
-        }
-    }
-
-    /// A node acknowledged a version: perhaps the others may be told now.
-    pub(super) fn first_push_acknowledged(&mut self, node: &NodeKey, acked: u64, step: &mut Step) {
-        if let Some(pending) = &mut self.first_push
-            && acked >= pending.version
-        {
-            pending.waiting.remove(node);
-        }
-        self.finish_first_push(None, step);
-    }
-
-    /// Tells the others, when the new masters know or (`now` given) the wait is over.
-    pub(super) fn finish_first_push(&mut self, now: Option<Timestamp>, step: &mut Step) {
-        let over = |pending: &mut FirstPush| {
-            pending.waiting.is_empty() || now.is_some_and(|now| now >= pending.deadline)
-        };
-        if let Some(pending) = self.first_push.take_if(over) {
-            self.push_to_all(pending.left_out, step);
-            self.answer(&pending.asked, step);
         }
     }
 
@@ -250,7 +171,7 @@ impl Topology {
     /// Another index decides from now on: whoever waits is told so, or that it was done.
     fn stand_down(&mut self, step: &mut Step) {
         self.stood_down = true;
-        if let Some(pending) = self.first_push.take() {
+        if let Some(pending) = self.staged_push.take() {
             self.answer(&pending.asked, step);
         }
         self.refuse_all_held(&Refusal::StoodDown, step);

@@ -20,6 +20,16 @@ pub(crate) fn sources(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
     sources.map(|(key, _)| key.clone()).collect()
 }
 
+/// The masters whose keys partly move to this new one: none, when it is not a new master.
+pub(crate) fn give_keys_up(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
+    let is_master = |entry: &NodeEntry| entry.role == Role::Master && entry.state == State::Active;
+    if !draft.nodes.get(node).is_some_and(|known| is_master(&known.entry)) {
+        return Vec::new();
+    }
+    let others = draft.nodes.iter().filter(|(key, other)| *key != node && is_master(&other.entry));
+    others.map(|(key, _)| key.clone()).collect()
+}
+
 /// Has another node than `master` become the partition's master?
 pub(crate) fn is_replaced(stored: &StoredTopology, master: &NodeKey, partition: i32) -> bool {
     stored.nodes.iter().any(|(other, node)| {

@@ -13,6 +13,7 @@ mod drafts;
 mod facts;
 mod handover;
 mod observe;
+mod push;
 mod registration;
 mod snapshot;
 mod transitions;
@@ -21,10 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use api::*;
-pub use batch::{FIRST_PUSH_WAIT_MILLIS, STORE_RETRY_MILLIS};
+pub use batch::STORE_RETRY_MILLIS;
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
 pub use handover::{HOLDING_MILLIS_MAX, RELEASING_MILLIS_MAX, SWITCHING_MILLIS_MAX};
 pub use observe::VERSION_JUMP_MAX;
+pub use push::{FIRST_PUSH_WAIT_MILLIS, LAST_PUSH_WAIT_MILLIS};
 pub use registration::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
 pub use snapshot::Snapshot;
 
@@ -32,7 +34,8 @@ use crate::invariant;
 use crate::model::{NodeKey, State, Timestamp};
 use crate::stored::StoredTopology;
 use crate::wanted::Wanted;
-use batch::{Batch, FirstPush, Writing};
+use batch::{Batch, Writing};
+use push::StagedPush;
 use transitions::{Change, Outcome, prepares, remember_holdings};
 
 pub(crate) use transitions::active_partitions;
@@ -69,7 +72,7 @@ pub struct Topology {
     last_generation: u64,
     writing: Option<Writing>,
     gathered: Batch,
-    first_push: Option<FirstPush>,
+    staged_push: Option<StagedPush>,
     handover: Option<handover::Running>,
     facts: BTreeMap<NodeKey, Facts>,
     blocked: BTreeSet<Blocked>,
@@ -104,7 +107,7 @@ impl Topology {
             proposed: stored,
             writing: None,
             gathered: Batch::default(),
-            first_push: None,
+            staged_push: None,
             handover: None,
             facts,
             blocked: BTreeSet::new(),
@@ -138,7 +141,7 @@ impl Topology {
         if self.stood_down {
             return Ok(step);
         }
-        self.finish_first_push(Some(now), &mut step);
+        self.advance_push(now, &mut step);
         self.resolve_held(now, &mut step);
         self.advance_handover(now, &mut step);
         // A thousand nodes tell for each map, mostly what changes nothing.
@@ -320,6 +323,7 @@ impl Topology {
         self.gathered.pending = true;
         self.gathered.map_changed = true;
         self.gathered.first.extend(change.first);
+        self.gathered.last.extend(change.last);
         self.gathered.left_out.extend(change.left_out);
         Ok(())
     }
@@ -356,7 +360,7 @@ impl Topology {
         let automatic = matches!(self.settings.mode, Mode::Automatic(_));
         let retries = self.facts.values().filter_map(|facts| facts.retry_at);
         let next = [
-            self.first_push.as_ref().map(|pending| pending.deadline),
+            self.staged_push.as_ref().map(|pending| pending.deadline),
             self.handover.as_ref().map(|running| running.deadline),
             self.held.iter().map(|held| held.deadline).min(),
             self.pause_until,

@@ -41,10 +41,13 @@ impl Topology {
                     facts.acked = facts.acked.max(version);
                     self.news |= knew != facts.knows_its_role();
                 }
-                self.first_push_acknowledged(&node, version, step);
+                self.push_acknowledged(&node, version, now, step);
                 self.handover_acknowledged(&node, version, step);
             }
-            Input::QueueDrained { node, towards } => self.queue_drained(&node, towards),
+            Input::QueueDrained { node, towards } => {
+                self.queue_drained(&node, towards);
+                self.push_drained(&node, towards, now, step);
+            }
             Input::Observed { node, observation } => self.observed(&node, observation, now, step),
             Input::Emptied { node, intent, ok } => self.emptied(&node, intent, ok, now, step),
             // Woken: all that is due is done after every input. The others are not facts.
@@ -93,7 +96,7 @@ impl Topology {
         }
         let old = if same || known.is_none() { OldProcess::Alive } else { OldProcess::Gone };
         self.settle_held(node, old, now, step);
-        self.first_push_acknowledged(node, version, step);
+        self.push_acknowledged(node, version, now, step);
         self.handover_acknowledged(node, version, step);
     }
 

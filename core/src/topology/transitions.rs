@@ -20,6 +20,8 @@ pub(crate) struct Change {
     pub(crate) about: Option<NodeKey>,
     /// To be told before everybody else (R9).
     pub(crate) first: Vec<NodeKey>,
+    /// To be told after everybody else: masters that give keys up.
+    pub(crate) last: Vec<NodeKey>,
     /// Not to be told: they are on their way out.
     pub(crate) left_out: Vec<NodeKey>,
 }

@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) released: Option<Arc<Snapshot>>,
     /// Asked for its `stats`.
     pub(crate) probed: bool,
+    /// The thread type whose queue is watched; nothing is ever queued in this world.
+    pub(crate) watched: Option<u32>,
     /// `flush_all` to be sent: the intent, and the process that is meant.
     pub(crate) empties: VecDeque<(u64, Incarnation)>,
 }
@@ -149,6 +151,10 @@ impl World {
                 assert!(!matches!(event, Event::InvariantBroken { .. }), "{event:?}");
                 self.tell(|| format!("    {event:?}"));
             }
+            Effect::WatchQueue { node, towards, .. } => {
+                let at = self.at(&node);
+                self.links[at].watched = Some(towards);
+            }
             other => panic!("no handover is under way here: {other:?}"),
         }
     }
@@ -226,6 +232,7 @@ impl World {
         if std::mem::take(&mut self.links[at].linked) {
             self.links[at].empties.clear();
             self.links[at].probed = false;
+            self.links[at].watched = None;
             let node = self.nodes[at].key.clone();
             self.input(Input::LinkEnded { node });
         }
@@ -251,6 +258,10 @@ impl World {
             self.links[at].probed = false;
             let (node, observation) = (self.nodes[at].key.clone(), self.nodes[at].observation());
             self.input(Input::Observed { node, observation });
+            if let Some(towards) = self.links[at].watched.take() {
+                let node = self.nodes[at].key.clone();
+                self.input(Input::QueueDrained { node, towards });
+            }
         }
     }
 

@@ -102,7 +102,7 @@ impl Topology {
             node.entry.state.is_preparing() && node.entry.partition == partition
                 || node.entry.role == Role::Master && node.entry.state.is_preparing()
         });
-        let waits = self.writing.is_some() || self.first_push.is_some();
+        let waits = self.writing.is_some() || self.staged_push.is_some();
         if self.handover.is_some() || stored.handover.is_some() || copying || waits {
             return Err(Refusal::Busy);
         }
