@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::model::{HashSettings, NodeEntry, NodeKey};
 use crate::protocol::encode;
-use crate::stored::{StoredNode, StoredTopology};
+use crate::stored::{HandoverStep, StoredNode, StoredTopology};
 
 /// One committed generation, with the bytes that many readers share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,6 +51,16 @@ impl Snapshot {
         self.stored.nodes.get(key)
     }
 
+    /// May this node be told of this map? While a master is swapped a map is for some only
+    /// (flare-protocol.md 12).
+    pub fn is_for(&self, node: &NodeKey) -> bool {
+        self.stored.handover.as_ref().is_none_or(|handover| match handover.step {
+            HandoverStep::Holding => *node != handover.from,
+            HandoverStep::Switching => *node == handover.from,
+            HandoverStep::Releasing => true,
+        })
+    }
+
     /// The nodes and their entries, in Flare's order.
     pub fn entries(&self) -> impl Iterator<Item = (&NodeKey, &NodeEntry)> {
         entries(&self.stored)
@@ -69,4 +79,25 @@ impl Snapshot {
 
 fn entries(stored: &StoredTopology) -> impl Iterator<Item = (&NodeKey, &NodeEntry)> {
     stored.nodes.iter().map(|(key, node)| (key, &node.entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stored::StoredHandover;
+
+    #[test]
+    fn a_map_in_the_middle_of_a_swap_is_not_for_everybody() {
+        let nodes = ["a", "b", "c"].map(|name| NodeKey::new(name, 1));
+        let told = |step| {
+            let mut stored = StoredTopology::empty(HashSettings::default());
+            let [from, to, _] = nodes.clone();
+            stored.handover = Some(StoredHandover { partition: 0, from, to, relay: None, step });
+            let snapshot = Snapshot::new(Arc::new(stored));
+            nodes.each_ref().map(|node| snapshot.is_for(node))
+        };
+        assert_eq!(told(HandoverStep::Holding), [false, true, true]);
+        assert_eq!(told(HandoverStep::Switching), [true, false, false]);
+        assert_eq!(told(HandoverStep::Releasing), [true, true, true]);
+    }
 }

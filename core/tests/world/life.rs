@@ -147,7 +147,7 @@ impl World {
         // waiting for it: when that one has just died, and its activation is on its way all the
         // same, the key stays behind for good. Nothing that the index does can mend that.
         let splits_off = preparing > 0 && partition_of(key, active + 1) == active;
-        // The same holds for a master whose successor is on its way to the store, and has just died.
+        // So it is with a master whose successor is on its way to the store, and has just died.
         let own_key = &self.nodes[at].key;
         let superseded = self
             .writing
