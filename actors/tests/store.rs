@@ -50,6 +50,21 @@ fn an_empty_folder_is_a_new_cluster_and_is_made_if_it_is_not_there() {
 }
 
 #[test]
+fn an_index_that_is_just_ending_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let ending = FileStore::open(folder.path()).unwrap();
+    let path = folder.path().to_owned();
+    let (begins, begun) = std::sync::mpsc::channel();
+    let next = std::thread::spawn(move || {
+        begins.send(()).unwrap();
+        FileStore::open(&path).map(|_| ())
+    });
+    begun.recv().unwrap();
+    drop(ending);
+    next.join().unwrap().unwrap();
+}
+
+#[test]
 fn two_indexes_never_share_a_folder() {
     let folder = folder_with(1);
     let held = open(folder.path());

@@ -9,6 +9,8 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use flare_core::store_format::{self, StoreFormatError};
 use flare_core::stored::StoredTopology;
@@ -26,6 +28,13 @@ const NEW: &str = "topology.new";
 const OUTGOING: &str = "topology.outgoing";
 /// Locked as long as an index uses the folder.
 const LOCK: &str = "lock";
+
+/// How long the lock is waited for: an index that was just killed may hold it until its last write
+/// to the disk returns, and whoever starts the next one does not wait for that.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often it is tried meanwhile.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// Upstream's own file (flare-protocol.md 9).
 pub const FLARE_XML: &str = "flare.xml";
 
@@ -174,10 +183,17 @@ impl FileStore {
         let path = folder.join(LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(fail("open the lock file", &path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
-            Err(TryLockError::Error(error)) => Err(fail("lock", &path)(error)),
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { folder: folder.to_owned(), _lock: lock }),
+                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                    // Nothing else runs yet: the index begins with its store.
+                    thread::sleep(LOCK_RETRY);
+                }
+                Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path)),
+                Err(TryLockError::Error(error)) => return Err(fail("lock", &path)(error)),
+            }
         }
     }
 

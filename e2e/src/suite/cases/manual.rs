@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, ensure};
 use super::case;
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
+use crate::suite::eventually::{PATIENCE, eventually};
 use crate::suite::map::{Role, State};
 use crate::suite::node::Node;
 use crate::suite::runner::Case;
@@ -121,6 +122,16 @@ async fn rebuilds(ctx: Context) -> Result<()> {
 async fn crossing(ctx: Context) -> Result<()> {
     let cluster = pair(&ctx, 3).await?;
     cluster.takes_shape(1, 2).await?;
+    // A real flared refuses writes for a moment after it took the map, while its connection to
+    // the new master is made.
+    eventually(PATIENCE, "writes to pass through every node", || async {
+        for node in &cluster.nodes {
+            let answer = node.client().await?.set("warm", "x").await?;
+            ensure!(answer == "STORED", "{}: {answer}", node.key());
+        }
+        Ok(())
+    })
+    .await?;
     let mut load = cluster.load("x", 6)?;
     load.flows(1_500).await?;
     let outcome = load.stop().await?;
