@@ -29,8 +29,8 @@ pub(crate) struct FlareiSettings {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connection: Option<u32>,
 
-    /// Failures in a row before a node is held dead. [default: 3]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Failures in a row before a node is held dead; 0 never holds one dead. [default: 3]
+    #[arg(long, value_name = "NUMBER")]
     pub(crate) monitor_threshold: Option<u32>,
 
     /// Seconds between two pings of a node; 0 switches pings off. [default: 1]
@@ -148,7 +148,7 @@ impl FlareiConf {
             "server-name" => flarei.server_name = Some(text(key, value)?),
             "server-port" => flarei.server_port = Some(number(key, value, 1)?),
             "max-connection" => flarei.max_connection = Some(number(key, value, 1)?),
-            "monitor-threshold" => flarei.monitor_threshold = Some(number(key, value, 1)?),
+            "monitor-threshold" => flarei.monitor_threshold = Some(number(key, value, 0)?),
             "monitor-interval" => flarei.monitor_interval = Some(number(key, value, 0)?),
             "monitor-read-timeout" => flarei.monitor_read_timeout = Some(number(key, value, 1)?),
             "thread-pool-size" => flarei.thread_pool_size = Some(number(key, value, 0)?),

@@ -187,6 +187,14 @@ fn sighup_takes_over_what_may_change_and_survives_a_broken_file() {
     fs::write(&conf, "max-connection = 400\nnonsense = 1\n").expect("there is room");
     index.signal(Signal::HUP);
     assert!(shows("max_connection:           300\r\n"), "nothing of a broken file counts");
+
+    // flarei takes 0, and then never holds a node dead.
+    fs::write(&conf, "monitor-threshold = 0\n").expect("there is room");
+    index.signal(Signal::HUP);
+    let began = Instant::now();
+    while !shows("monitor_threshold:        0\r\n") {
+        assert!(began.elapsed() < PATIENCE, "a threshold of 0 is not taken over");
+    }
     assert_eq!(index.terminate(), Some(0));
 }
 
