@@ -154,7 +154,9 @@ impl Replay<'_> {
         let mut client = self.connect().await;
         let keys = (0..self.scene.keys).map(|n| format!("set key{n:02} 0 0 3\r\nv{n:02}\r\n"));
         let before = self.scene.before.iter().map(|request| (*request).to_owned());
-        for request in keys.chain(before) {
+        // It listens before it serves; what the recording begins with needs a node that serves.
+        let serves = std::iter::once("ping\r\n".to_owned());
+        for request in serves.chain(keys).chain(before) {
             let answer = async {
                 client.send(&self.here(request.as_bytes())).await?;
                 client.line().await.ok_or("no answer".to_owned())
