@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::{self, Action, View};
 use crate::policy::{emptying, promotion};
 use crate::stored::StoredTopology;
@@ -31,6 +31,19 @@ impl Topology {
         }
     }
 
+    /// The entry that limits what may be asked about a node; `None` in manual mode, where all may
+    /// be asked. Nobody changes a node that is being swapped.
+    fn limited_entry(&self, node: &NodeKey, origin: Origin) -> Result<Option<NodeEntry>, Refusal> {
+        if self.is_handed_over(node) {
+            return Err(Refusal::Busy);
+        }
+        if self.is_manual() {
+            return Ok(None);
+        }
+        self.may_report(origin)?;
+        transitions::entry(&self.proposed, node).map(Some)
+    }
+
     /// In automatic mode a node may only give up a role that it does not have yet: that is how
     /// flared reports a failed copy (flare-protocol.md 6.3).
     pub(super) fn may_set_role(
@@ -39,14 +52,7 @@ impl Topology {
         role: Role,
         origin: Origin,
     ) -> Result<(), Refusal> {
-        if self.is_handed_over(node) {
-            return Err(Refusal::Busy);
-        }
-        if self.is_manual() {
-            return Ok(());
-        }
-        self.may_report(origin)?;
-        let entry = transitions::entry(&self.proposed, node)?;
+        let Some(entry) = self.limited_entry(node, origin)? else { return Ok(()) };
         match (role, entry.state) {
             (Role::Proxy, State::Prepare | State::Ready) => Ok(()),
             (_, State::Down) => Err(Refusal::NodeDown),
@@ -61,14 +67,7 @@ impl Topology {
         state: State,
         origin: Origin,
     ) -> Result<(), Refusal> {
-        if self.is_handed_over(node) {
-            return Err(Refusal::Busy);
-        }
-        if self.is_manual() {
-            return Ok(());
-        }
-        self.may_report(origin)?;
-        let entry = transitions::entry(&self.proposed, node)?;
+        let Some(entry) = self.limited_entry(node, origin)? else { return Ok(()) };
         match (state, entry.role, entry.state) {
             // A report that comes late, from a node that was marked down meanwhile, must not
             // bring it up (flare-protocol.md 6.5).
