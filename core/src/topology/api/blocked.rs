@@ -1,0 +1,63 @@
+//! What stands between a cluster and its wanted shape, and stays until a person or time mends it.
+
+use crate::model::NodeKey;
+
+/// Why the cluster does not get the shape that is wanted (automatic mode).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Blocked {
+    /// The manifest asks for fewer partitions than hold data.
+    PartitionReduction {
+        /// The partitions there are.
+        have: u32,
+        /// The partitions that are wanted.
+        wanted: u32,
+    },
+    /// Growing within the modular hint would scramble the keys (flare-protocol.md 1.8).
+    GrowthWithinHint {
+        /// The partitions there are.
+        have: u32,
+        /// The hint.
+        hint: u32,
+    },
+    /// More partitions are wanted than `partition-size` allows (R14).
+    PartitionSize {
+        /// The partitions that are wanted.
+        wanted: u32,
+        /// The limit, `partition-size` - 1.
+        most: u32,
+    },
+    /// Too few nodes.
+    MissingNodes {
+        /// Nodes that are registered and alive.
+        have: u32,
+        /// Nodes that the shape needs.
+        needed: u32,
+    },
+    /// The partition's master is down and no slave can take over.
+    MasterDown {
+        /// The partition.
+        partition: i32,
+    },
+    /// The partition's master came back without its data, while another node may hold what is
+    /// left of it: it does not go on by itself (R6).
+    CameBackEmpty {
+        /// The partition.
+        partition: i32,
+        /// The master.
+        node: NodeKey,
+    },
+    /// So many nodes are dead that the index does not act by itself (R11).
+    BreakerOpen,
+    /// The node may hold the only copy of some data, so that it is not emptied (R6).
+    MayHoldData {
+        /// The node.
+        node: NodeKey,
+    },
+    /// The node shows a version too far above ours (R3).
+    VersionJump {
+        /// The node.
+        node: NodeKey,
+        /// What it shows.
+        shown: u64,
+    },
+}

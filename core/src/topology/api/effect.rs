@@ -1,0 +1,96 @@
+//! What comes out of the topology: bytes to persist, things to do, answers.
+
+use std::sync::Arc;
+
+use super::{Event, Refusal, RequestId};
+use crate::model::{Incarnation, NodeKey, Timestamp};
+use crate::stored::StoredTopology;
+use crate::topology::Snapshot;
+
+/// What one input led to: first store, then speak (R4).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[must_use = "a step that is not carried out is lost"]
+pub struct Step {
+    /// To be written; the answer comes back as [`super::Input::Stored`] or [`super::Input::StoreFailed`].
+    pub persist: Option<Arc<StoredTopology>>,
+    /// To be carried out now, in this order.
+    pub effects: Vec<Effect>,
+}
+
+/// Something for the actor to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// This map is committed: sessions and admin answer from it, links exist for its nodes.
+    Publish(Arc<Snapshot>),
+    /// Send the map to these nodes; a newer one replaces an unsent older one.
+    Push {
+        /// The map to send.
+        snapshot: Arc<Snapshot>,
+        /// Whom to send it to.
+        to: Targets,
+    },
+    /// Answer an asker.
+    Reply {
+        /// The asker.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Ask the node for `stats` and `stats threads`; comes back as [`super::Input::Observed`].
+    Probe {
+        /// The node.
+        node: NodeKey,
+    },
+    /// Send `flush_all`, on a connection to this very process; comes back as [`super::Input::Emptied`].
+    Empty {
+        /// The node.
+        node: NodeKey,
+        /// The stored intent.
+        intent: u64,
+        /// The process that may be emptied; another one is not (R13).
+        incarnation: Incarnation,
+    },
+    /// Open the relay that holds the writes of a handover; comes back as [`super::Input::RelayOpened`].
+    OpenRelay,
+    /// Pass what the relay holds, and what comes yet, on to this node.
+    ReleaseRelay {
+        /// The node that serves the writes.
+        to: NodeKey,
+    },
+    /// End the relay and its connections.
+    CloseRelay,
+    /// Watch a node's `stats threads` until nothing is queued or executing towards this thread
+    /// type, three readings in a row; comes back as [`super::Input::QueueDrained`].
+    WatchQueue {
+        /// The node.
+        node: NodeKey,
+        /// The thread type of the node that it sends to.
+        towards: u32,
+        /// Give up at this moment, without a word.
+        until: Timestamp,
+    },
+    /// Call back with [`super::Input::WakeDue`] at this moment; an earlier wish replaces a later one.
+    WakeAt(Timestamp),
+    /// For the log, the events and the metrics.
+    Happened(Event),
+}
+
+/// Whom a map goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Targets {
+    /// Every node of the map that is not left out by name.
+    AllBut(Vec<NodeKey>),
+    /// These only.
+    Only(Vec<NodeKey>),
+}
+
+/// What an asker is told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// Done, or nothing was to do.
+    Done,
+    /// Registered; the whole map is the answer.
+    Registered(Arc<Snapshot>),
+    /// Not done.
+    Refused(Refusal),
+}
