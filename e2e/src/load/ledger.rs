@@ -5,6 +5,7 @@
 //! therefore exact. Only an operation without a clear answer leaves two possibilities.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// The most values a key may be known to have at once. Each operation without an answer adds
 /// some, the next acknowledged one that does not depend on the old value leaves one.
@@ -30,6 +31,27 @@ pub enum Answer {
     NotFound,
     /// An error or no answer at all: it may have been carried out, also later.
     Unclear,
+}
+
+/// In which way a key is not what was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    /// It is not there.
+    Missing,
+    /// Its value is another than the last one.
+    Old,
+    /// It was deleted and is there again.
+    Back,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Old => "old or wrong",
+            Self::Back => "deleted and back",
+        })
+    }
 }
 
 /// A key and what may be stored under it.
@@ -89,18 +111,23 @@ impl Key {
         true
     }
 
-    /// An error text unless `found` is a value that the key may have.
-    pub fn check(&self, found: Option<&str>) -> Option<String> {
+    /// In which way `found` is wrong; none if it is a value that the key may have.
+    pub fn wrong(&self, found: Option<&str>) -> Option<Wrong> {
         if self.possible.iter().any(|value| value.as_deref() == found) {
             return None;
         }
-        let kind = match found {
-            None => "missing",
-            Some(_) if self.is_absent() => "deleted and back",
-            Some(_) => "old or wrong",
-        };
+        Some(match found {
+            None => Wrong::Missing,
+            Some(_) if self.is_absent() => Wrong::Back,
+            Some(_) => Wrong::Old,
+        })
+    }
+
+    /// An error text unless `found` is a value that the key may have.
+    pub fn check(&self, found: Option<&str>) -> Option<String> {
+        let wrong = self.wrong(found)?;
         let (name, history, possible) = (&self.name, &self.history, &self.possible);
-        Some(format!("{name} is {kind}: {found:?}, not one of {possible:?}; last: {history:?}"))
+        Some(format!("{name} is {wrong}: {found:?}, not one of {possible:?}; last: {history:?}"))
     }
 }
 

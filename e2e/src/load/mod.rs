@@ -9,6 +9,7 @@ mod args;
 pub mod ledger;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ use tokio::time::timeout;
 use crate::suite::client::Client;
 
 pub use args::LoadArgs;
-use ledger::Key;
+use ledger::{Key, Wrong};
 pub use worker::Seen;
-use worker::{Hand, Held, Worker};
+use worker::{Hand, Held, Orders, Worker};
 
 /// How many wrong keys an error message lists.
 const SHOWN: usize = 5;
@@ -57,6 +58,9 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Load {
     stop: watch::Sender<bool>,
+    avoided: watch::Sender<BTreeSet<SocketAddr>>,
+    left: mpsc::UnboundedReceiver<()>,
+    nodes: BTreeSet<SocketAddr>,
     done: watch::Receiver<u64>,
     clients: Vec<JoinHandle<(Seen, Hand)>>,
 }
@@ -71,6 +75,9 @@ impl Load {
         ensure!(!shape.nodes.is_empty() && shape.clients > 0, "a load needs nodes and clients");
         ensure!(keys >= shape.clients, "fewer keys ({keys}) than clients: some would be idle");
         let (stop, stopped) = watch::channel(false);
+        let (avoided, avoid) = watch::channel(BTreeSet::new());
+        let (leave, left) = mpsc::unbounded_channel();
+        let orders = Orders { stopped, avoided: avoid, left: leave };
         let (count, done) = watch::channel(0);
         let (others, hands): (Vec<_>, Vec<_>) =
             (0..shape.clients).map(|_| mpsc::unbounded_channel()).unzip();
@@ -83,9 +90,27 @@ impl Load {
         }
         let clients = hands.into_iter().enumerate().map(|(number, hand)| {
             let worker = Worker::new(shape, number, others.clone(), count.clone());
-            tokio::spawn(worker.work(hand, stopped.clone()))
+            tokio::spawn(worker.work(hand, orders.clone()))
         });
-        Ok(Self { stop, done, clients: clients.collect() })
+        let (nodes, clients) = (shape.nodes.iter().copied().collect(), clients.collect());
+        Ok(Self { stop, avoided, left, nodes, done, clients })
+    }
+
+    /// Leads the clients away from these nodes, and back to all others: returns when no client
+    /// has a connection to one of them.
+    ///
+    /// # Errors
+    /// No node is left, or a client does not let go within a minute.
+    pub async fn avoid(&mut self, nodes: BTreeSet<SocketAddr>) -> Result<()> {
+        ensure!(!self.nodes.is_subset(&nodes), "no node would be left for the clients");
+        self.avoided.send_replace(nodes);
+        let all = async {
+            for _ in 0..self.clients.len() {
+                self.left.recv().await.context("the load ended")?;
+            }
+            Ok(())
+        };
+        timeout(Duration::from_secs(60), all).await.context("a client does not let go")?
     }
 
     /// Waits until `operations` more were done.
@@ -130,15 +155,27 @@ impl Outcome {
     /// # Errors
     /// Lists what is missing, old, or deleted and back.
     pub async fn check(&self, node: SocketAddr) -> Result<()> {
-        let mut client = Client::connect(node).await?;
-        let mut wrong = Vec::new();
-        for key in &self.keys {
-            let found = client.get(key.name()).await?;
-            wrong.extend(key.check(found.as_deref()));
-        }
-        let shown = wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        let wrong = self.wrong(node).await?;
+        let shown = wrong.iter().take(SHOWN).map(|(key, found, _)| key.check(found.as_deref()));
+        let shown = shown.flatten().collect::<Vec<_>>().join("\n");
         ensure!(wrong.is_empty(), "{} keys are wrong at {node}:\n{shown}", wrong.len());
         Ok(())
+    }
+
+    /// The keys that a node does not answer as was acknowledged, with what it answered.
+    ///
+    /// # Errors
+    /// The node does not answer at all.
+    pub async fn wrong(&self, node: SocketAddr) -> Result<Vec<(&Key, Option<String>, Wrong)>> {
+        let mut client = Client::connect(node).await?;
+        let mut all = Vec::new();
+        for key in &self.keys {
+            let found = client.get(key.name()).await?;
+            if let Some(wrong) = key.wrong(found.as_deref()) {
+                all.push((key, found, wrong));
+            }
+        }
+        Ok(all)
     }
 
     /// An error if an answer contradicted what had been acknowledged.

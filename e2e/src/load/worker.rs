@@ -1,6 +1,7 @@
 //! One client of a load: takes a key, does one operation on it through some node, notes what came
 //! of it and passes the key on.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -38,6 +39,16 @@ pub(super) struct Held {
 /// The keys that wait for one client.
 pub(super) type Hand = mpsc::UnboundedReceiver<Held>;
 
+/// What a client is told while it works.
+#[derive(Debug, Clone)]
+pub(super) struct Orders {
+    pub(super) stopped: watch::Receiver<bool>,
+    /// Nodes to have no connection to, from now on.
+    pub(super) avoided: watch::Receiver<BTreeSet<SocketAddr>>,
+    /// Says that the last order about them is carried out.
+    pub(super) left: mpsc::UnboundedSender<()>,
+}
+
 /// What clients saw.
 #[derive(Debug)]
 pub struct Seen {
@@ -51,8 +62,12 @@ pub struct Seen {
     pub reads: u64,
     /// Answers that cannot be right after what was acknowledged before.
     pub contradictions: Vec<String>,
+    /// The keys that got such answers.
+    pub contradicted: BTreeSet<String>,
     /// Time to the answer, in microseconds, of all operations.
     pub latency: Histogram<u64>,
+    /// The longest time to the answer of an acknowledged change.
+    pub longest_wait: Duration,
     /// The longest time during which a key was refused: from its first refusal to the end of the
     /// next acknowledged change of it.
     pub longest_refusal: Duration,
@@ -67,8 +82,10 @@ impl Seen {
             last_unclear: None,
             reads: 0,
             contradictions: Vec::new(),
+            contradicted: BTreeSet::new(),
             latency: Histogram::new_with_max(LATENCY_MICROS_MAX, 3)
                 .context("the bounds of the histogram")?,
+            longest_wait: Duration::ZERO,
             longest_refusal: Duration::ZERO,
         })
     }
@@ -80,8 +97,10 @@ impl Seen {
         self.last_unclear = other.last_unclear.or(self.last_unclear.take());
         self.reads += other.reads;
         self.contradictions.extend(other.contradictions);
+        self.contradicted.extend(other.contradicted);
         // both have the same bounds, so adding cannot fail
         self.latency.add(other.latency).ok();
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
         self.longest_refusal = self.longest_refusal.max(other.longest_refusal);
     }
 }
@@ -90,6 +109,8 @@ impl Seen {
 #[derive(Debug)]
 pub(super) struct Worker {
     nodes: Vec<(SocketAddr, Option<Client>)>,
+    /// The places in `nodes` of those that are not to be avoided.
+    used: Vec<usize>,
     others: Vec<mpsc::UnboundedSender<Held>>,
     count: watch::Sender<u64>,
     random: StdRng,
@@ -105,21 +126,24 @@ impl Worker {
         count: watch::Sender<u64>,
     ) -> Self {
         let random = StdRng::seed_from_u64(shape.seed.wrapping_add(number as u64));
-        let nodes = shape.nodes.iter().map(|addr| (*addr, None)).collect();
-        Self { nodes, others, count, random, number, sequence: 0 }
+        let nodes: Vec<_> = shape.nodes.iter().map(|addr| (*addr, None)).collect();
+        let used = (0..shape.nodes.len()).collect();
+        Self { nodes, used, others, count, random, number, sequence: 0 }
     }
 
     /// Works until it is told to stop; gives back the keys that still wait.
-    pub(super) async fn work(
-        mut self,
-        mut hand: Hand,
-        mut stopped: watch::Receiver<bool>,
-    ) -> (Seen, Hand) {
+    pub(super) async fn work(mut self, mut hand: Hand, mut orders: Orders) -> (Seen, Hand) {
         let mut seen = Seen::new().expect("the bounds of the histogram are constants");
         loop {
             let held = tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stopped| *stopped) => break,
+                _ = orders.stopped.wait_for(|stopped| *stopped) => break,
+                Ok(()) = orders.avoided.changed() => {
+                    self.leave(&orders.avoided.borrow_and_update());
+                    // the load that gave the order may not wait for it any more
+                    orders.left.send(()).ok();
+                    continue;
+                }
                 held = hand.recv() => held,
             };
             let Some(mut held) = held else { break };
@@ -132,8 +156,19 @@ impl Worker {
         (seen, hand)
     }
 
+    /// Ends its connections to these nodes, on none of which an answer is awaited now.
+    fn leave(&mut self, avoided: &BTreeSet<SocketAddr>) {
+        for (addr, client) in &mut self.nodes {
+            if avoided.contains(addr) {
+                *client = None;
+            }
+        }
+        let kept = |at: &usize| !avoided.contains(&self.nodes[*at].0);
+        self.used = (0..self.nodes.len()).filter(kept).collect();
+    }
+
     async fn operate(&mut self, held: &mut Held, seen: &mut Seen) {
-        let node = self.random.random_range(0..self.nodes.len());
+        let node = self.used[self.random.random_range(0..self.used.len())];
         let change = self.choose(&held.key);
         let started = Instant::now();
         let Some(change) = change else {
@@ -149,6 +184,7 @@ impl Worker {
         let answer = match answered {
             Ok(answer) => {
                 seen.acknowledged += 1;
+                seen.longest_wait = seen.longest_wait.max(started.elapsed());
                 if let Some(since) = held.refused_since.take() {
                     seen.longest_refusal = seen.longest_refusal.max(since.elapsed());
                 }
@@ -162,9 +198,13 @@ impl Worker {
                 Answer::Unclear
             }
         };
-        if !held.key.took(&change, answer) && seen.contradictions.len() < CONTRADICTIONS_MAX {
+        if !held.key.took(&change, answer) {
             let addr = self.nodes[node].0;
-            seen.contradictions.push(format!("{addr}: {change:?} got {answer:?}: {:?}", held.key));
+            if seen.contradictions.len() < CONTRADICTIONS_MAX {
+                let text = format!("{addr}: {change:?} got {answer:?}: {:?}", held.key);
+                seen.contradictions.push(text);
+            }
+            seen.contradicted.insert(held.key.name().to_owned());
         }
     }
 

@@ -15,6 +15,9 @@ use tokio::time::timeout;
 /// patience of a whole wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// The entries that a node stores, by key.
+pub type Dump = BTreeMap<String, String>;
+
 /// A connection to one server.
 #[derive(Debug)]
 pub struct Client {
@@ -142,5 +145,25 @@ impl Client {
     /// Deletes a key; the server's answer, which is `DELETED` or `NOT_FOUND`.
     pub async fn delete(&mut self, key: &str) -> Result<String> {
         self.command(&format!("delete {key}")).await
+    }
+
+    /// What the node itself stores of a partition, of `partitions` in all: each key with its flag,
+    /// value, version and expiry, as `dump` prints them.
+    pub async fn dump(&mut self, partition: i32, partitions: i32) -> Result<Dump> {
+        let request = format!("dump 0 {partition} {partitions}");
+        let mut entries = BTreeMap::new();
+        self.send(format!("{request}\r\n").as_bytes()).await?;
+        loop {
+            let head = self.line().await?;
+            if head == "END" {
+                return Ok(entries);
+            }
+            let words: Vec<&str> = head.split(' ').collect();
+            let ["VALUE", key, flag, _, version, expire] = words[..] else {
+                bail!("{} answered `{request}` with {head}", self.peer);
+            };
+            let entry = format!("{flag} {version} {expire} {}", self.line().await?);
+            entries.insert(key.to_owned(), entry);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 GET: enough to look at the admin interface without a client library in the tests.
+//! One HTTP/1.1 request: enough for the admin interface without a client library in the tests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,10 +12,40 @@ use tokio::time::timeout;
 const ANSWER_MAX: u64 = 4 * 1024 * 1024;
 
 /// Fetches `path`; the status and the body, which must not be chunked.
+///
+/// # Errors
+/// No answer within `limit`, or none that is HTTP.
 pub async fn get(addr: SocketAddr, path: &str, limit: Duration) -> Result<(u16, String)> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    ask(addr, path, &head, limit).await
+}
+
+/// Gives an order to the admin interface: `body` is JSON. The status and the body of the answer.
+///
+/// # Errors
+/// As [`get`].
+pub async fn post(
+    addr: SocketAddr,
+    path: &str,
+    body: &str,
+    limit: Duration,
+) -> Result<(u16, String)> {
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nX-Flare-Admin: 1\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    ask(addr, path, &request, limit).await
+}
+
+async fn ask(
+    addr: SocketAddr,
+    path: &str,
+    request: &str,
+    limit: Duration,
+) -> Result<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::new();
         stream.take(ANSWER_MAX).read_to_end(&mut bytes).await?;

@@ -16,6 +16,9 @@ use super::eventually::{PATIENCE, eventually};
 use super::map::NodeMap;
 use super::process::{Process, Program};
 
+/// How long the index may take to tell how a swap of a master ended: longer than its own limits.
+const SWITCH_WITHIN: Duration = Duration::from_secs(15);
+
 /// Which program plays the index.
 #[derive(Debug, Clone)]
 pub enum IndexProgram {
@@ -351,6 +354,14 @@ impl Index {
     pub async fn admin(&self, path: &str) -> Result<(u16, String)> {
         let addr = self.printed("admin").await?;
         super::http::get(addr, path, Duration::from_secs(5)).await
+    }
+
+    /// Swaps a partition's master with a slave: `body` as the admin interface takes it. Returns
+    /// when the index says how it ended: 200 if it is done.
+    pub async fn switchover(&self, partition: i32, body: &str) -> Result<(u16, String)> {
+        let addr = self.printed("admin").await?;
+        let path = format!("/api/v1/partitions/{partition}/switchover");
+        super::http::post(addr, &path, body, SWITCH_WITHIN).await
     }
 
     fn last_words(&self) -> String {
