@@ -23,7 +23,7 @@ use flare_actors::overview::{ANSWER_DEADLINE, Sources};
 use flare_actors::session::{ChangeLimits, StopAccepting};
 use flare_actors::store::file::FileStore;
 use flare_actors::store::{Flush, StoreActor, StoreDoors};
-use flare_actors::topology::{ChangeWanted, FinishSteps};
+use flare_actors::topology::{ChangeWanted, FinishSteps, ListLeaving};
 use flare_core::model::HashSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -156,6 +156,8 @@ impl Index {
         metrics: &ClusterMetrics,
     ) -> Option<watch::Receiver<ManifestStatus>> {
         let (path, manifest, content) = self.settings.manifest.clone()?;
+        let nodes = manifest.leaving.clone();
+        self.cluster.topology.do_send(ListLeaving { nodes });
         let carrier = Carrier { cluster: self.cluster.clone() }.start();
         let (watcher, status) = ManifestWatcher::new(Start {
             path,
@@ -177,6 +179,7 @@ impl Index {
             sessions: self.cluster.listener.clone().recipient(),
             forget: topology.clone().recipient(),
             switch: topology.clone().recipient(),
+            leave: topology.clone().recipient(),
             reset_breaker: self.cluster.failover.clone().recipient(),
             events: topology.clone().recipient(),
         }
@@ -285,6 +288,7 @@ impl Handler<ManifestChanged> for Carrier {
     fn handle(&mut self, change: ManifestChanged, _: &mut ActorContext<Self>) -> Self::Result {
         let ManifestChanged { manifest } = change;
         self.cluster.change_monitoring(monitoring_of(&manifest), breaking_of(&manifest));
+        self.cluster.topology.do_send(ListLeaving { nodes: manifest.leaving.clone() });
         let topology = self.cluster.topology.clone().recipient();
         Box::pin(async move {
             let change = ChangeWanted { wanted: manifest.wanted };

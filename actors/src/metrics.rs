@@ -132,13 +132,14 @@ pub struct ClusterMetrics {
 pub const UNKNOWN_COMMAND: &str = "unknown";
 
 /// The labels of [`REQUESTS`]: `Request::name`, and [`UNKNOWN_COMMAND`].
-pub const COMMANDS: [&str; 14] = [
+pub const COMMANDS: [&str; 15] = [
     "stats",
     "ping",
     "node_state",
     "node_add",
     "node_role",
     "node_remove",
+    "node_leave",
     "shutdown",
     "meta",
     "version",

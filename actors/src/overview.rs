@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use flare_core::model::NodeKey;
-use flare_core::topology::{Blocked, Event, Facts, HandoverWay, Mode, Refusal, Snapshot};
+use flare_core::topology::{Blocked, Event, Facts, HandoverHow, Mode, Refusal, Snapshot};
 use tokio::sync::broadcast;
 
 use crate::failover::ResetBreaker;
+use crate::topology::PrepareToLeave;
 
 /// How long admin waits for any one of these answers before it says that the actor is stuck.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
@@ -95,13 +96,13 @@ pub struct SwitchMaster {
     pub partition: i32,
     /// The new master; `None` lets the index choose.
     pub to: Option<NodeKey>,
-    /// How writes are kept from crossing.
-    pub way: HandoverWay,
+    /// How it is done.
+    pub how: HandoverHow,
 }
 
-/// How long admin waits for the end of a swap: the deadlines of all its steps together (5.5 s),
-/// and some.
-pub const SWITCH_DEADLINE: Duration = Duration::from_secs(8);
+/// How long admin waits for the end of a swap, or until a node may be stopped: the deadlines of
+/// all steps together (6.5 s), and some.
+pub const SWITCH_DEADLINE: Duration = Duration::from_secs(9);
 
 /// Asks to be told of the events of the topology from now on, and for the latest ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -137,6 +138,8 @@ pub struct Sources {
     pub sessions: Recipient<GetSessions>,
     /// The topology again, for what a person may order.
     pub forget: Recipient<ForgetNode>,
+    /// The topology again.
+    pub leave: Recipient<PrepareToLeave>,
     /// The topology again.
     pub switch: Recipient<SwitchMaster>,
     /// The failover actor, whose breaker a person may close.

@@ -92,6 +92,19 @@ pub struct StoredNode {
     /// removed with the change that gives the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_intent: Option<u64>,
+    /// The node is going to be stopped: it gets no role any more, and hands over what it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+}
+
+/// Who said that a node leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Leaving {
+    /// It did itself, or a person: until it starts again, or is told to stay.
+    Announced,
+    /// The manifest: as long as the node is named there.
+    Listed,
 }
 
 /// What may lie on the disk of a node that has no role.
@@ -116,6 +129,7 @@ impl StoredNode {
             holds: Holding::Unknown,
             came_back_empty: false,
             empty_intent: None,
+            leaving: None,
         }
     }
 }

@@ -16,8 +16,8 @@ use check::Ledger;
 use flare_core::model::{HashSettings, Incarnation, NodeKey, Role, State, Timestamp};
 use flare_core::stored::StoredTopology;
 use flare_core::topology::{
-    Answer, DownReason, Effect, Event, Input, Mode, Observation, Origin, Refusal, RequestId, Seen,
-    Settings, Step, StoreFailure, Topology,
+    Answer, DownReason, Effect, Event, HandoverHow, HandoverWay, Input, Mode, Observation, Origin,
+    Refusal, RequestId, Seen, Settings, Step, StoreFailure, Topology,
 };
 use flare_core::wanted::Wanted;
 use proptest::prelude::*;
@@ -83,7 +83,7 @@ impl Play {
         let origin = origin[usize::from(c % 4)];
         self.now = self.now.plus_millis(u64::from(c));
         let state = [State::Active, State::Ready, State::Down, State::Prepare];
-        match kind % 20 {
+        match kind % 25 {
             0 | 1 => self.ask(|request| Input::Register { request, node, origin }),
             2 | 3 => {
                 let role = [Role::Master, Role::Slave, Role::Proxy][usize::from(a % 3)];
@@ -135,7 +135,40 @@ impl Play {
             16 | 17 => self.store(a),
             18 if a.is_multiple_of(4) => self.restart(b),
             18 => self.want(a, b),
+            19 => {
+                let leaves = !a.is_multiple_of(4);
+                self.ask(|request| Input::PrepareToLeave { request, node, leaves, origin });
+            }
+            20..=23 => self.moves(kind % 4, node, [a, b, c]),
             _ => self.input(Input::WakeDue),
+        }
+    }
+
+    /// Planned swaps, and what is said about them, asked for or not.
+    fn moves(&mut self, kind: u8, node: NodeKey, [a, b, c]: [u8; 3]) {
+        match kind {
+            0 => {
+                let way = if a.is_multiple_of(2) { HandoverWay::Park } else { HandoverWay::Pause };
+                let how = HandoverHow { way, end_clients: b.is_multiple_of(2) };
+                let to = Some(node).filter(|_| c.is_multiple_of(2));
+                let (partition, origin) = (i32::from(b % 4) - 1, Origin::Admin);
+                self.ask(|request| Input::Switchover { request, partition, to, how, origin });
+            }
+            1 if a.is_multiple_of(2) => self.input(Input::ClientsEnded { node }),
+            1 => {
+                let relay = NodeKey::new("relay", i32::from(b % 2));
+                self.input(Input::RelayOpened { relay: Some(relay).filter(|_| c % 4 > 0) });
+            }
+            2 => self.input(Input::QueueDrained { node, towards: 16 + u32::from(a % 8) }),
+            _ => match a % 8 {
+                0 => self.input(Input::RelayEnded),
+                1 => self.input(Input::BreakerChanged { open: true, assigned: 4, dead: 2 }),
+                2 => self.input(Input::BreakerChanged { open: false, assigned: 4, dead: 0 }),
+                _ => {
+                    let nodes = (b % 3 > 0).then_some(node).into_iter().collect();
+                    self.input(Input::LeavingListed { nodes });
+                }
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse, web};
 use flare_core::model::NodeKey;
-use flare_core::topology::HandoverWay;
+use flare_core::topology::{HandoverHow, HandoverWay, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use super::{Admin, BODY_BYTES_MAX, events, guard, view};
 use crate::failover::ResetBreaker;
 use crate::logs::LogStatus;
 use crate::overview::{ForgetNode, GetOverview, GetSessions, SWITCH_DEADLINE, SwitchMaster};
+use crate::topology::PrepareToLeave;
 
 /// Connections that `GET /api/v1/sessions` tells about when it is not asked for more.
 pub(super) const SESSIONS_SHOWN: usize = 200;
@@ -28,6 +29,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/log", web::get().to(get_log))
             .route("/log", web::put().to(put_log))
             .route("/nodes/{key}", web::delete().to(delete_node))
+            .route("/nodes/{key}/leave", web::post().to(post_leave))
             .route("/partitions/{partition}/switchover", web::post().to(switch_master))
             .route("/breaker/reset", web::post().to(reset_breaker))
             .route("/sandbox", web::get().to(get_sandbox))
@@ -138,12 +140,42 @@ async fn delete_node(
     Ok(answer(json!({ "forgotten": node })))
 }
 
-/// Which node is to take over, and how: `{}` lets the index choose and parks the writes.
+/// Does the node leave (`{}`), or stay after all?
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct LeaveWish {
+    cancel: bool,
+}
+
+async fn post_leave(
+    request: HttpRequest,
+    admin: web::Data<Admin>,
+    key: web::Path<String>,
+    wish: Result<web::Json<LeaveWish>, actix_web::Error>,
+) -> Result<HttpResponse, Failure> {
+    guard::check_write(&request)?;
+    let node = node_key(&key)?;
+    let wish = wish.map_err(|_| {
+        let example = r#"{} or {"cancel": true}"#;
+        Failure::Bad(format!("the body must be application/json, such as {example}"))
+    })?;
+    let leaves = !wish.cancel;
+    tracing::info!(%node, leaves, peer = ?request.peer_addr(), "a person has a node leave or stay");
+    let prepare = PrepareToLeave { node: node.clone(), leaves, origin: Origin::Admin };
+    match ask_within(SWITCH_DEADLINE, &admin.sources.leave, "topology", prepare).await? {
+        flare_core::topology::Answer::Refused(refusal) => Err(Failure::Refused(refusal)),
+        _ if leaves => Ok(answer(json!({ "mayStop": node }))),
+        _ => Ok(answer(json!({ "stays": node }))),
+    }
+}
+
+/// Which node is to take over, and how: `{}` lets the index choose and parks the writes.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 struct SwitchWish {
     to: Option<String>,
     pause: bool,
+    end_clients: bool,
 }
 
 async fn switch_master(
@@ -157,14 +189,15 @@ async fn switch_master(
         .parse()
         .map_err(|_| Failure::Bad(format!("`{partition}` is not the number of a partition")))?;
     let wish = wish.map_err(|_| {
-        let example = r#"{} or {"to": "10.0.0.7:12121", "pause": true}"#;
+        let example = r#"{} or {"to": "10.0.0.7:12121", "pause": true, "endClients": true}"#;
         Failure::Bad(format!("the body must be application/json, such as {example}"))
     })?;
     let wish = wish.into_inner();
     let to = wish.to.as_deref().map(node_key).transpose()?;
     let way = if wish.pause { HandoverWay::Pause } else { HandoverWay::Park };
-    tracing::info!(partition, ?to, ?way, peer = ?request.peer_addr(), "a person swaps a master");
-    let switch = SwitchMaster { partition, to, way };
+    let how = HandoverHow { way, end_clients: wish.end_clients };
+    tracing::info!(partition, ?to, ?how, peer = ?request.peer_addr(), "a person swaps a master");
+    let switch = SwitchMaster { partition, to, how };
     ask_within(SWITCH_DEADLINE, &admin.sources.switch, "topology", switch)
         .await?
         .map_err(Failure::Refused)?;

@@ -33,6 +33,11 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              Its keys can be neither read nor written until the old master is back; start that \
              node again with its data."
         ),
+        Blocked::LeavingMaster { partition, node } => format!(
+            "{node} is to be stopped and is still the master of partition {partition}: stopped \
+             now, it would take the partition away. It is handed over as soon as an active slave \
+             can take it and all nodes have the present map."
+        ),
         Blocked::MayHoldData { node } => format!(
             "{node} may hold the only copy of some keys, so that it is not emptied and gets no \
              role. Look at what it holds; when it may go, empty it by hand (flush_all)."
@@ -68,6 +73,13 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
                               it again instead"
             .to_owned(),
         Refusal::NotAllowed => "in automatic mode only the node itself may ask for that".to_owned(),
+        Refusal::OnlyAutomatic => "in manual mode the index hands nothing over by itself; swap \
+                                   the master with a slave (switchover)"
+            .to_owned(),
+        Refusal::Listed => "the manifest has the node leave: take it off the list there".to_owned(),
+        Refusal::StillMaster => "it is noted as leaving, but nobody could take its partition over \
+                                 yet; do not stop it, and ask again"
+            .to_owned(),
         Refusal::NoSuccessor => "no active slave could take over".to_owned(),
         Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead".to_owned(),
         Refusal::Busy => {
@@ -112,6 +124,10 @@ pub(super) fn of_event(event: &Event) -> String {
         Event::BreakerChanged { open: false, assigned, dead } => {
             format!("The circuit breaker closed: {dead} of {assigned} nodes are dead")
         }
+        Event::Leaving { node, leaves: true } => {
+            format!("{node} is going to be stopped: it gets no role, and hands over what it has")
+        }
+        Event::Leaving { node, leaves: false } => format!("{node} stays after all"),
         Event::Handover { partition, what } => format!("Handover of partition {partition}: {what}"),
         Event::Warned { what } => format!("Done as flarei does it, though it is not safe: {what}"),
         Event::NodeEmptied { node } => format!("{node} was emptied before it gets a role"),

@@ -3,8 +3,9 @@
 //! The names are an interface: scripts read them. Fields are added, not renamed. Times are Unix
 //! milliseconds, durations milliseconds, unless the name says otherwise.
 
-use flare_core::model::{HashSettings, NodeEntry, NodeKey, Role, State};
-use flare_core::topology::{Blocked, Event, Facts, Mode};
+use flare_core::model::{HashSettings, NodeKey, Role, State};
+use flare_core::stored::StoredNode;
+use flare_core::topology::{Blocked, Event, Facts, Mode, may_stop};
 use serde::Serialize;
 
 use super::sentence;
@@ -101,6 +102,10 @@ pub struct NodeView {
     pub items: Option<u64>,
     /// Is it copying?
     pub copying: bool,
+    /// Is it going to be stopped?
+    pub leaving: bool,
+    /// May it be stopped without taking a partition's master away?
+    pub may_stop: bool,
     /// When its process began; `null` when it was not asked yet.
     pub started_unix_seconds: Option<i64>,
 }
@@ -157,8 +162,10 @@ pub fn topology(
         partitions: partitions(overview),
         nodes: overview
             .snapshot
-            .entries()
-            .map(|(key, entry)| node(key, entry, overview.facts.get(key).unwrap_or(&none)))
+            .stored()
+            .nodes
+            .iter()
+            .map(|(key, stored)| node(key, stored, overview.facts.get(key).unwrap_or(&none)))
             .collect(),
         blocked: overview.blocked.iter().map(blocked).collect(),
         reduction: Reduction::of(overview),
@@ -200,7 +207,8 @@ pub(super) fn partitions(overview: &Overview) -> Vec<PartitionView> {
     partitions
 }
 
-fn node(key: &NodeKey, entry: &NodeEntry, facts: &Facts) -> NodeView {
+fn node(key: &NodeKey, stored: &StoredNode, facts: &Facts) -> NodeView {
+    let entry = &stored.entry;
     NodeView {
         key: key.clone(),
         role: entry.role,
@@ -211,6 +219,8 @@ fn node(key: &NodeKey, entry: &NodeEntry, facts: &Facts) -> NodeView {
         acknowledged: facts.acked,
         linked: facts.linked,
         items: facts.observed.map(|observed| observed.items),
+        leaving: stored.leaving.is_some(),
+        may_stop: may_stop(stored),
         copying: facts.observed.is_some_and(|observed| observed.copying),
         started_unix_seconds: facts.observed.map(|observed| observed.incarnation.started),
     }
@@ -307,6 +317,7 @@ pub fn event(record: &EventRecord) -> EventView {
             (Some(node), Some(*version))
         }
         Event::NodeEmptied { node }
+        | Event::Leaving { node, .. }
         | Event::ReportRecovered { node, .. }
         | Event::Blocked(Blocked::MayHoldData { node } | Blocked::VersionJump { node, .. }) => {
             (Some(node), None)
@@ -334,6 +345,7 @@ fn severity(event: &Event) -> &'static str {
         Event::NodeChanged { .. }
         | Event::Unblocked(_)
         | Event::NodeEmptied { .. }
+        | Event::Leaving { .. }
         | Event::Handover { .. }
         | Event::BreakerChanged { open: false, .. } => "info",
         Event::VersionRaised { .. }
@@ -353,6 +365,7 @@ fn blocked_severity(blocked: &Blocked) -> &'static str {
         Blocked::GrowthWithinHint { .. }
         | Blocked::PartitionSize { .. }
         | Blocked::MissingNodes { .. }
+        | Blocked::LeavingMaster { .. }
         | Blocked::MayHoldData { .. }
         | Blocked::VersionJump { .. } => "warning",
     }

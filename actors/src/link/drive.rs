@@ -201,6 +201,9 @@ impl NodeLink {
             info!(parent: &self.span, intent = order.intent, "not emptied: another process");
             self.tell_emptied(order.intent, false);
         }
+        if let Some(question) = self.next_of_hunt() {
+            return Some(question);
+        }
         if let Some(towards) = self.queue_to_read(now) {
             return Some(Question::read_queue(towards));
         }
@@ -226,7 +229,9 @@ impl NodeLink {
                 self.observe_at = now + OBSERVE_INTERVAL;
                 self.read_timeout()
             }
-            Question::ReadQueue { .. } => self.read_timeout(),
+            Question::ReadQueue { .. } | Question::ListClients(_) | Question::Kill(_) => {
+                self.read_timeout()
+            }
             Question::Push { .. } => PUSH_DEADLINE.max(self.read_timeout()),
             Question::Empty { .. } => EMPTY_DEADLINE,
         };

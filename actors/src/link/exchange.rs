@@ -6,9 +6,10 @@
 
 use bytes::Bytes;
 use flare_core::protocol::line::LineBuffer;
+use flare_core::protocol::node::client_threads::ClientThread;
 use flare_core::protocol::node::{
-    FlushAll, NodeStats, NodeSync, Ping, ReplyError, Stats, StatsThreads, flush_all, ping,
-    stats_threads, take,
+    ClientThreads, FlushAll, Kill, NodeStats, NodeSync, Ping, ReplyError, Stats, StatsThreads,
+    client_threads, flush_all, kill, ping, stats_threads, take,
 };
 use flare_core::topology::Observation;
 use tokio::time::Instant;
@@ -44,6 +45,10 @@ pub(super) enum Question {
         /// Its answer.
         reply: StatsThreads,
     },
+    /// `stats threads request`
+    ListClients(ClientThreads),
+    /// `kill`
+    Kill(Kill),
     /// `flush_all`
     Empty {
         /// The stored intent.
@@ -54,13 +59,15 @@ pub(super) enum Question {
 }
 
 /// What the node answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answered {
     Pong,
     MapTaken { version: u64 },
     Observed(Observation),
     Emptied { intent: u64 },
     QueueRead { towards: u32, quiet: bool },
+    ClientsListed(Vec<ClientThread>),
+    ClientEnded,
 }
 
 /// A question that has been asked.
@@ -95,6 +102,15 @@ impl Question {
         (question, Bytes::from_static(stats_threads::REQUEST))
     }
 
+    pub(super) fn list_clients() -> (Self, Bytes) {
+        let question = Self::ListClients(ClientThreads::default());
+        (question, Bytes::from_static(client_threads::REQUEST))
+    }
+
+    pub(super) fn kill(thread: u32) -> (Self, Bytes) {
+        (Self::Kill(Kill), kill::request(thread))
+    }
+
     pub(super) fn empty(intent: u64) -> (Self, Bytes) {
         (Self::Empty { intent, reply: FlushAll }, Bytes::from_static(flush_all::REQUEST))
     }
@@ -104,7 +120,8 @@ impl Question {
         match self {
             Self::Ping(_) => "ping",
             Self::Push { .. } => "node_sync",
-            Self::Observe { .. } | Self::ReadQueue { .. } => "stats",
+            Self::Observe { .. } | Self::ReadQueue { .. } | Self::ListClients(_) => "stats",
+            Self::Kill(_) => "kill",
             Self::Empty { .. } => "flush_all",
         }
     }
@@ -119,6 +136,8 @@ impl Question {
             Self::Empty { intent, reply } => {
                 Ok(take(reply, lines)?.map(|()| Answered::Emptied { intent: *intent }))
             }
+            Self::ListClients(reply) => Ok(take(reply, lines)?.map(Answered::ClientsListed)),
+            Self::Kill(reply) => Ok(take(reply, lines)?.map(|()| Answered::ClientEnded)),
             Self::ReadQueue { towards, reply } => Ok(take(reply, lines)?.map(|threads| {
                 let seen = threads.of_kind(*towards);
                 let quiet = seen.queued == 0 && seen.busy == 0;

@@ -44,6 +44,11 @@ pub struct WatchQueue {
     pub until: Timestamp,
 }
 
+/// Ends the connections of the node's clients, as far as their addresses tell them from nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct EndClients;
+
 /// The node has just called the index itself, so it listens: connect now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

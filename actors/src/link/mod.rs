@@ -9,6 +9,7 @@
 //! done next. [`exchange`] is one request with its answer, [`outcome`] what follows from it; when
 //! to connect and to ping is `flare_core`'s `Pacing`.
 
+mod clients;
 mod drive;
 mod exchange;
 mod messages;
@@ -65,8 +66,8 @@ use crate::net::{NetFuture, Network, Stream};
 use crate::obituary::Obituary;
 use crate::session::Traffic;
 use crate::topology::{
-    LinkEnded, LinkOpened, MapAcknowledged, NodeEmptied, NodeObserved, Published, QueueDrained,
-    TopologyActor,
+    ClientsEnded, LinkEnded, LinkOpened, MapAcknowledged, NodeEmptied, NodeObserved, Published,
+    QueueDrained, TopologyActor,
 };
 use exchange::Exchange;
 
@@ -96,6 +97,7 @@ pub struct TopologyEars {
     pub(crate) observed: Recipient<NodeObserved>,
     pub(crate) emptied: Recipient<NodeEmptied>,
     pub(crate) drained: Recipient<QueueDrained>,
+    pub(crate) clients_ended: Recipient<ClientsEnded>,
 }
 
 impl From<&Addr<TopologyActor>> for TopologyEars {
@@ -107,6 +109,7 @@ impl From<&Addr<TopologyActor>> for TopologyEars {
             observed: addr.clone().recipient(),
             emptied: addr.clone().recipient(),
             drained: addr.clone().recipient(),
+            clients_ended: addr.clone().recipient(),
         }
     }
 }
@@ -152,6 +155,8 @@ pub struct NodeLink {
     probe_wanted: bool,
     /// A queue of the node's that is watched until it is empty.
     queue_watch: Option<QueueWatch>,
+    /// The connections of its clients are being ended.
+    client_hunt: Option<clients::ClientHunt>,
 
     wire: Wire,
     /// When to connect and to ping.
@@ -220,6 +225,7 @@ impl NodeLink {
             to_empty: None,
             probe_wanted: false,
             queue_watch: None,
+            client_hunt: None,
             wire: Wire::Closed,
             pacing: Pacing::new(parts.home.clock.now()),
             observe_at: now,

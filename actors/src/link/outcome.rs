@@ -50,6 +50,8 @@ impl NodeLink {
             }
             Answered::Observed(observation) => self.observed(observation),
             Answered::QueueRead { towards, quiet } => self.queue_read(towards, quiet),
+            Answered::ClientsListed(connected) => self.clients_listed(&connected),
+            Answered::ClientEnded => self.client_ended(true),
             Answered::Emptied { intent } => self.tell_emptied(intent, true),
         }
     }
@@ -71,7 +73,9 @@ impl NodeLink {
             return Err(Loss::Nonsense(error));
         }
         let Some(exchange) = self.take_exchange() else { return Ok(()) };
-        warn!(parent: &self.span, request = exchange.question.name(), %error, "refused");
+        if !matches!(exchange.question, Question::Kill(_)) {
+            warn!(parent: &self.span, request = exchange.question.name(), %error, "refused");
+        }
         match exchange.question {
             Question::Ping(_) => {
                 self.home.metrics.ping_missed(Miss::Sick);
@@ -85,7 +89,14 @@ impl NodeLink {
                 Ok(())
             }
             // A flared answers `stats`: whatever this is, it is none.
-            Question::Observe { .. } | Question::ReadQueue { .. } => Err(Loss::Nonsense(error)),
+            Question::Observe { .. } | Question::ReadQueue { .. } | Question::ListClients(_) => {
+                Err(Loss::Nonsense(error))
+            }
+            // It has gone by itself.
+            Question::Kill(_) => {
+                self.client_ended(false);
+                Ok(())
+            }
             Question::Empty { intent, .. } => {
                 self.tell_emptied(intent, false);
                 Ok(())
@@ -132,6 +143,7 @@ impl NodeLink {
         let exchange = self.take_exchange();
         self.wire = Wire::Closed;
         self.incarnation = None;
+        self.abandon_hunt();
         if let Some(Question::Empty { intent, .. }) = exchange.as_ref().map(|it| &it.question) {
             self.tell_emptied(*intent, false);
         }

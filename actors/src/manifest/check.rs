@@ -1,10 +1,12 @@
 //! From the words of the file to a [`Manifest`]: ranges, defaults, and settings that must fit
 //! each other. All problems are gathered, so that a person mends a file once.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use flare_core::model::{HashAlgorithm, HashSettings};
+use flare_core::model::{HashAlgorithm, HashSettings, NodeKey};
+use flare_core::protocol::words::name_is_usable;
 use flare_core::wanted::Wanted;
 
 use super::problem::{Gathered, Problems};
@@ -81,6 +83,7 @@ fn check(document: &Document, gathered: &mut Gathered) -> Manifest {
         )
         .map_or(Duration::from_secs(30), |seconds| Duration::from_secs(seconds.into())),
         circuit_breaker: circuit_breaker(&spec.circuit_breaker, gathered),
+        leaving: leaving(&spec.nodes.leaving, gathered),
         cluster_replication: cluster_replication(&spec.cluster_replication, gathered),
     }
 }
@@ -297,6 +300,26 @@ fn check_nodes(raw: &schema::Nodes, gathered: &mut Gathered) {
             format!("spec.nodes.storage.type is `{found}`: it must be persistent or memory"),
         );
     }
+}
+
+fn leaving(raw: &[serde_saphyr::Spanned<String>], gathered: &mut Gathered) -> BTreeSet<NodeKey> {
+    let mut nodes = BTreeSet::new();
+    for text in raw {
+        let found = &text.value;
+        match NodeKey::parse(found).filter(|key| name_is_usable(key.name())) {
+            Some(node) => {
+                nodes.insert(node);
+            }
+            None => gathered.at(
+                text,
+                format!(
+                    "spec.nodes.leaving has `{found}`: a node is named name:port, such as \
+                     10.0.0.7:12121"
+                ),
+            ),
+        }
+    }
+    nodes
 }
 
 /// The number of a field, if it is there and within its range; else the problem is noted.

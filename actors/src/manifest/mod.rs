@@ -9,9 +9,10 @@ mod problem;
 mod schema;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flare_core::model::{HashAlgorithm, HashSettings};
+use flare_core::model::{HashAlgorithm, HashSettings, NodeKey};
 use flare_core::wanted::Wanted;
 
 pub use check::*;
@@ -43,6 +44,8 @@ pub struct Manifest {
     pub startup_grace: Duration,
     /// `spec.circuitBreaker`.
     pub circuit_breaker: CircuitBreaker,
+    /// `spec.nodes.leaving`: nodes that are to be stopped; they hand over what they have.
+    pub leaving: BTreeSet<NodeKey>,
     /// `spec.clusterReplication`.
     pub cluster_replication: ClusterReplication,
 }

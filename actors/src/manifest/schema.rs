@@ -104,6 +104,8 @@ pub(super) struct Nodes {
     pub(super) port: Number,
     #[serde(default)]
     pub(super) storage: Storage,
+    #[serde(default)]
+    pub(super) leaving: Vec<Spanned<String>>,
     #[serde(rename = "resources")]
     _resources: Foreign,
     #[serde(rename = "affinity")]

@@ -27,8 +27,8 @@ use crate::clock::Clock;
 use crate::metrics::ClusterMetrics;
 use crate::net::Network;
 use crate::topology::{
-    GetLinks, GetStatsNodes, KillLink, Published, RegisterNode, RemoveNode, SetNodeRole,
-    SetNodeState, ShutdownNode, TopologyActor,
+    GetLinks, GetStatsNodes, KillLink, PrepareToLeave, Published, RegisterNode, RemoveNode,
+    SetNodeRole, SetNodeState, ShutdownNode, TopologyActor,
 };
 
 /// How much longer than the core an asker waits: the store's part of it.
@@ -93,6 +93,7 @@ pub struct TopologyDoors {
     pub(crate) set_role: Recipient<SetNodeRole>,
     pub(crate) set_state: Recipient<SetNodeState>,
     pub(crate) remove: Recipient<RemoveNode>,
+    pub(crate) leave: Recipient<PrepareToLeave>,
     pub(crate) shutdown: Recipient<ShutdownNode>,
     pub(crate) stats_nodes: Recipient<GetStatsNodes>,
     pub(crate) links: Recipient<GetLinks>,
@@ -106,6 +107,7 @@ impl From<&Addr<TopologyActor>> for TopologyDoors {
             set_role: addr.clone().recipient(),
             set_state: addr.clone().recipient(),
             remove: addr.clone().recipient(),
+            leave: addr.clone().recipient(),
             shutdown: addr.clone().recipient(),
             stats_nodes: addr.clone().recipient(),
             links: addr.clone().recipient(),

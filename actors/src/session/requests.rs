@@ -9,8 +9,8 @@ use bytes::Bytes;
 use flare_core::model::NodeKey;
 use flare_core::protocol::Request;
 use flare_core::protocol::command::{
-    Kill, Meta, NodeAdd, NodeRemove, NodeRole, NodeState, Ping, Shutdown, Stats, StatsThreads,
-    Version,
+    Kill, Meta, NodeAdd, NodeLeave, NodeRemove, NodeRole, NodeState, Ping, Shutdown, Stats,
+    StatsThreads, Version,
 };
 use flare_core::topology::{Answer, Origin};
 use tracing::{info, warn};
@@ -18,7 +18,8 @@ use tracing::{info, warn};
 use super::{GetProcessStats, GetThreads, GetVariables, KillThread, Limits, SessionHome, origin};
 use crate::ask::{AskError, ask};
 use crate::topology::{
-    GetStatsNodes, RegisterNode, RemoveNode, SetNodeRole, SetNodeState, ShutdownNode,
+    GetStatsNodes, PrepareToLeave, RegisterNode, RemoveNode, SetNodeRole, SetNodeState,
+    ShutdownNode,
 };
 
 /// An answer that somebody else has to give.
@@ -47,6 +48,7 @@ pub(super) fn op(request: &Request) -> &'static str {
         Request::NodeAdd(_)
         | Request::NodeRole(_)
         | Request::NodeState(_)
+        | Request::NodeLeave(_)
         | Request::NodeRemove(_) => "node",
         other => other.name(),
     }
@@ -59,6 +61,7 @@ pub(super) fn subject(request: &Request) -> Option<&NodeKey> {
         | Request::NodeRole(NodeRole { node, .. })
         | Request::NodeState(NodeState { node, .. })
         | Request::NodeRemove(NodeRemove { node })
+        | Request::NodeLeave(NodeLeave { node, .. })
         | Request::Shutdown(Shutdown { node }) => Some(node),
         _ => None,
     }
@@ -170,6 +173,10 @@ async fn ask_topology(
         Request::NodeRemove(NodeRemove { node }) => {
             ask(&topology.remove, RemoveNode { node, origin }, deadline).await
         }
+        Request::NodeLeave(NodeLeave { node, cancel }) => {
+            let change = PrepareToLeave { node, leaves: !cancel, origin };
+            ask(&topology.leave, change, deadline).await
+        }
         Request::Shutdown(Shutdown { node }) => {
             ask(&topology.shutdown, ShutdownNode { node, origin }, deadline).await
         }
@@ -184,6 +191,7 @@ fn refusal_of(request: &Request) -> &'static [u8] {
         Request::NodeRole(_) => NodeRole::REFUSED,
         Request::NodeState(_) => NodeState::REFUSED,
         Request::NodeRemove(_) => NodeRemove::REFUSED,
+        Request::NodeLeave(_) => NodeLeave::REFUSED,
         _ => Shutdown::REFUSED,
     }
 }

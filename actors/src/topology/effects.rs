@@ -9,7 +9,7 @@ use flare_core::topology::{Effect, Event, Input, Snapshot, Step, Targets};
 
 use super::{EVENTS_KEPT, Published, TopologyActor, report};
 use crate::failover::MapPublished;
-use crate::link::{EmptyNode, ProbeNode, WatchQueue};
+use crate::link::{EmptyNode, EndClients, ProbeNode, WatchQueue};
 use crate::overview::EventRecord;
 use crate::park::{CloseRelay, OpenRelay, ReleaseRelay};
 use crate::store::Write;
@@ -47,6 +47,10 @@ impl TopologyActor {
                     let input = Input::Emptied { node, intent, ok: false };
                     self.submit(input, None, ctx);
                 }
+            },
+            Effect::EndClients { node } => match self.links.get(&node) {
+                Some(link) => link.addr.do_send(EndClients),
+                None => self.submit(Input::ClientsEnded { node }, None, ctx),
             },
             Effect::OpenRelay => match self.links.keys().next().cloned() {
                 // All nodes reach us where one does, as they reach the index.

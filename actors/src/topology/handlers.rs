@@ -5,10 +5,10 @@ use flare_core::topology::{Answer, Input, Mode, Origin, Refusal, RequestId};
 use tokio::sync::oneshot;
 
 use super::{
-    ChangeBreaker, ChangeMonitoring, ChangeWanted, FinishSteps, LinkEnded, LinkOpened,
-    MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved, QueueDrained, RegisterNode,
-    RelayEnded, RelayOpened, RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode,
-    StoreAnswered, TopologyActor,
+    ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, FinishSteps, LinkEnded,
+    LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved,
+    PrepareToLeave, QueueDrained, RegisterNode, RelayEnded, RelayOpened, RemoveNode, ReturnNode,
+    SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
 use crate::overview::{ForgetNode, SwitchMaster};
@@ -85,6 +85,15 @@ impl Handler<ShutdownNode> for TopologyActor {
     }
 }
 
+impl Handler<PrepareToLeave> for TopologyActor {
+    type Result = ResponseFuture<Answer>;
+
+    fn handle(&mut self, message: PrepareToLeave, ctx: &mut Context<Self>) -> Self::Result {
+        let PrepareToLeave { node, leaves, origin } = message;
+        self.change(|request| Input::PrepareToLeave { request, node, leaves, origin }, ctx)
+    }
+}
+
 impl Handler<ForgetNode> for TopologyActor {
     type Result = ResponseFuture<Result<(), Refusal>>;
 
@@ -98,9 +107,9 @@ impl Handler<SwitchMaster> for TopologyActor {
     type Result = ResponseFuture<Result<(), Refusal>>;
 
     fn handle(&mut self, message: SwitchMaster, ctx: &mut Context<Self>) -> Self::Result {
-        let SwitchMaster { partition, to, way } = message;
+        let SwitchMaster { partition, to, how } = message;
         let origin = Origin::Admin;
-        let switch = |request| Input::Switchover { request, partition, to, way, origin };
+        let switch = |request| Input::Switchover { request, partition, to, how, origin };
         done(self.change(switch, ctx))
     }
 }
@@ -173,6 +182,8 @@ becomes_input!(MarkNodeDown { node, seen, reason } => MarkDown);
 becomes_input!(ReturnNode { node, seen } => Return);
 becomes_input!(ChangeBreaker { open, assigned, dead } => BreakerChanged);
 becomes_input!(RelayOpened { relay } => RelayOpened);
+becomes_input!(ClientsEnded { node } => ClientsEnded);
+becomes_input!(ListLeaving { nodes } => LeavingListed);
 becomes_input!(LinkOpened { node } => LinkOpened);
 becomes_input!(LinkEnded { node } => LinkEnded);
 becomes_input!(MapAcknowledged { node, version } => Acknowledged);

@@ -3,6 +3,7 @@
 //! Changes answer the core's [`Answer`]; queries answer from the committed map; events answer
 //! nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::Message;
@@ -73,6 +74,35 @@ pub struct ShutdownNode {
     pub node: NodeKey,
     /// Who asks.
     pub origin: Origin,
+}
+
+/// A node is going to be stopped, or stays after all (`node leave`,
+/// `POST /api/v1/nodes/{key}/leave`); the answer comes when it may be stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Answer")]
+pub struct PrepareToLeave {
+    /// The node.
+    pub node: NodeKey,
+    /// Does it leave?
+    pub leaves: bool,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+/// The manifest names the nodes that are to leave; others that it named before stay.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ListLeaving {
+    /// The nodes; they need not be known yet.
+    pub nodes: BTreeSet<NodeKey>,
+}
+
+/// The connections of a node's clients were ended, as far as it is known which they are.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ClientsEnded {
+    /// The node.
+    pub node: NodeKey,
 }
 
 /// The failover actor holds a node dead. Refused when stale; it is sent again upon the next

@@ -36,6 +36,7 @@ pub(super) fn log(event: &Event) {
         Event::BreakerChanged { open: false, assigned, dead } => {
             warn!(assigned, dead, "the circuit breaker closed: the index acts again");
         }
+        Event::Leaving { node, leaves } => info!(%node, leaves, "a node leaves, or stays"),
         Event::Handover { partition, what } => info!(partition, what, "handover"),
         Event::NodeEmptied { node } => info!(%node, "emptied before it gets a role"),
         Event::ReportRecovered { node, evidence } => {

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use flare_actors::logs::{self, LogFormat};
 use flare_actors::overview::SwitchMaster;
+use flare_actors::topology::PrepareToLeave;
 use flare_core::model::{NodeKey, Role, State};
-use flare_core::topology::HandoverWay;
+use flare_core::topology::{HandoverHow, HandoverWay, Origin};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
@@ -63,7 +64,7 @@ fn a_master_is_swapped_and_the_breaker_closed() {
                 request(server, &format!("POST /api/v1/{path}"), &[WRITE, JSON], body).await
             };
             assert_eq!(post("partitions/0/switchover", "{}").await.status, 200);
-            let wish = r#"{"to": "b:12121", "pause": true}"#;
+            let wish = r#"{"to": "b:12121", "pause": true, "endClients": true}"#;
             assert_eq!(post("partitions/0/switchover", wish).await.status, 200);
             let refused = post("partitions/1/switchover", "{}").await;
             assert_eq!(refused.status, 409);
@@ -73,16 +74,47 @@ fn a_master_is_swapped_and_the_breaker_closed() {
             assert_eq!(post("breaker/reset", "").await.status, 200);
             let bare = request(server, "POST /api/v1/breaker/reset", &[JSON], "").await;
             assert_eq!(bare.status, 403, "another page must not do it");
-            let switch = |partition, to: Option<&str>, way| {
+            let switch = |partition, to: Option<&str>, way, end_clients| {
                 let to = to.and_then(NodeKey::parse);
-                Ordered::Switch(SwitchMaster { partition, to, way })
+                let how = HandoverHow { way, end_clients };
+                Ordered::Switch(SwitchMaster { partition, to, how })
             };
             let wanted = [
-                switch(0, None, HandoverWay::Park),
-                switch(0, Some("b:12121"), HandoverWay::Pause),
-                switch(1, None, HandoverWay::Park),
+                switch(0, None, HandoverWay::Park, false),
+                switch(0, Some("b:12121"), HandoverWay::Pause, true),
+                switch(1, None, HandoverWay::Park, false),
                 Ordered::ResetBreaker,
             ];
+            let seen = probe.send(Do(Box::new(|probe: &mut Probe| probe.orders.clone()))).await;
+            assert_eq!(seen.unwrap(), wanted);
+        },
+    );
+}
+
+#[test]
+fn a_node_leaves_or_stays_and_its_person_is_told_when_it_may_be_stopped() {
+    with_admin(
+        one_down(),
+        |_| (),
+        |server, probe| async move {
+            let post = async |node: &str, body| {
+                let line = format!("POST /api/v1/nodes/{node}/leave");
+                request(server, &line, &[WRITE, JSON], body).await
+            };
+            let leaves = post("a:12121", "{}").await;
+            assert_eq!((leaves.status, leaves.body.as_str()), (200, r#"{"mayStop":"a:12121"}"#));
+            let stays = post("a:12121", r#"{"cancel": true}"#).await;
+            assert_eq!((stays.status, stays.body.as_str()), (200, r#"{"stays":"a:12121"}"#));
+            let refused = post("z:1", "{}").await;
+            assert_eq!(refused.status, 409);
+            assert!(refused.body.contains("do not stop it"), "{}", refused.body);
+            assert_eq!(post("nonsense", "{}").await.status, 400);
+            assert_eq!(post("a:12121", r#"{"canel": true}"#).await.status, 400);
+            let order = |node: &str, leaves| {
+                let node = NodeKey::parse(node).expect("a key");
+                Ordered::Leave(PrepareToLeave { node, leaves, origin: Origin::Admin })
+            };
+            let wanted = [order("a:12121", true), order("a:12121", false), order("z:1", true)];
             let seen = probe.send(Do(Box::new(|probe: &mut Probe| probe.orders.clone()))).await;
             assert_eq!(seen.unwrap(), wanted);
         },

@@ -11,9 +11,10 @@ use flare_actors::overview::{
     EventRecord, EventStream, ForgetNode, GetOverview, GetSessions, Overview, Sessions, Sources,
     SubscribeEvents, SwitchMaster,
 };
+use flare_actors::topology::PrepareToLeave;
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State};
 use flare_core::stored::{StoredNode, StoredTopology};
-use flare_core::topology::{Facts, Mode, Observation, Refusal, Snapshot};
+use flare_core::topology::{Answer, Facts, Mode, Observation, Refusal, Snapshot};
 use flare_core::wanted::Wanted;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -80,6 +81,7 @@ pub(crate) struct Probe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ordered {
     Switch(SwitchMaster),
+    Leave(PrepareToLeave),
     ResetBreaker,
 }
 
@@ -105,6 +107,7 @@ impl Probe {
             sessions: addr.clone().recipient(),
             forget: addr.clone().recipient(),
             switch: addr.clone().recipient(),
+            leave: addr.clone().recipient(),
             reset_breaker: addr.clone().recipient(),
             events: addr.clone().recipient(),
         };
@@ -131,6 +134,19 @@ impl Handler<SwitchMaster> for Probe {
         let known = order.partition == 0;
         self.orders.push(Ordered::Switch(order));
         if known { Ok(()) } else { Err(Refusal::NoSuccessor) }
+    }
+}
+
+impl Handler<PrepareToLeave> for Probe {
+    type Result = MessageResult<PrepareToLeave>;
+
+    fn handle(&mut self, order: PrepareToLeave, _: &mut Context<Self>) -> Self::Result {
+        let answer = match self.overview.snapshot.node(&order.node) {
+            Some(_) => Answer::Done,
+            None => Answer::Refused(Refusal::StillMaster),
+        };
+        self.orders.push(Ordered::Leave(order));
+        MessageResult(answer)
     }
 }
 

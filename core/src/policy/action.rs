@@ -57,6 +57,13 @@ pub enum Action {
         /// The partition.
         partition: i32,
     },
+    /// Swap a master that leaves with an active slave, without copying.
+    HandOver {
+        /// The master.
+        node: NodeKey,
+        /// Its partition.
+        partition: i32,
+    },
     /// Make a surplus slave a proxy.
     Demote {
         /// The slave.
@@ -86,6 +93,7 @@ impl Action {
             Self::CopyAgain { evidence, .. } => format!("it has to copy again; {evidence}"),
             Self::Activate { evidence: None, .. } => "the new master has its data".to_owned(),
             Self::Promote { .. } => "its master is down".to_owned(),
+            Self::HandOver { .. } => "the master leaves".to_owned(),
             Self::Demote { .. } => "more copies than wanted".to_owned(),
             Self::SetBalance { .. } => "every active copy is read from".to_owned(),
         }
@@ -105,6 +113,9 @@ impl fmt::Display for Action {
             Self::CopyAgain { node, .. } => write!(f, "have {node} copy again"),
             Self::Promote { node, partition } => {
                 write!(f, "promote {node} to master of partition {partition}")
+            }
+            Self::HandOver { node, partition } => {
+                write!(f, "hand partition {partition} over from {node}")
             }
             Self::Demote { node } => write!(f, "demote {node}"),
             Self::SetBalance { node, balance } => write!(f, "set balance of {node} to {balance}"),

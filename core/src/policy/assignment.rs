@@ -86,7 +86,10 @@ pub fn next(view: &View<'_>) -> Plan {
         planner.plan.blocked.insert(Blocked::BreakerOpen);
         return planner.plan;
     }
-    planner.plan.action = planner.finish_preparing().or_else(|| planner.replace_dead_master());
+    planner.plan.action = planner
+        .finish_preparing()
+        .or_else(|| planner.replace_dead_master())
+        .or_else(|| planner.relieve_leaving_master());
     if planner.plan.action.is_none() && !view.wanted.paused {
         planner.plan.action =
             planner.read_balance().or_else(|| planner.fill()).or_else(|| planner.drop_surplus());
@@ -128,9 +131,18 @@ impl<'a> Planner<'a> {
                 self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node });
             }
         }
-        let living = self.shape.partitions.values().flat_map(Partition::members).count()
-            - self.shape.counted().filter(|(_, p)| p.active_master().is_none()).count()
-            + self.shape.free.len();
+        for (partition, known) in self.shape.counted() {
+            if let Some(master) = known.leaving_master() {
+                let node = master.clone();
+                self.plan.blocked.insert(Blocked::LeavingMaster { partition, node });
+            }
+        }
+        let of_partitions = self.shape.partitions.values().map(|partition| {
+            let preserved = partition.preserved_master();
+            let staying = preserved.filter(|master| !partition.leaving.contains(*master));
+            partition.copies() - usize::from(staying.is_some())
+        });
+        let living = of_partitions.sum::<usize>() + self.shape.free.len();
         let have = u32::try_from(living).unwrap_or(u32::MAX);
         let needed = wanted.partitions.saturating_mul(wanted.replicas);
         if have < needed {
@@ -144,6 +156,7 @@ impl<'a> Planner<'a> {
         let whole = |partition: &Partition| {
             partition.active_master().is_some()
                 && partition.preparing_slaves.is_empty()
+                && partition.leaving_master().is_none()
                 && partition.copies() == copies
         };
         self.plan.action.is_none()
@@ -214,6 +227,17 @@ impl<'a> Planner<'a> {
             }
         }
         None
+    }
+
+    /// A master that leaves is swapped with a slave, while it still serves.
+    fn relieve_leaving_master(&mut self) -> Option<Action> {
+        self.shape.counted().find_map(|(partition, known)| {
+            let node = known.leaving_master()?.clone();
+            let waits = self.view.facts(&node)?.retry_at.is_some_and(|at| self.view.now < at);
+            let (stored, facts) = (self.view.stored, self.view.facts);
+            let next = promotion::successor(stored, facts, partition, &node);
+            (!waits && next.is_some()).then_some(Action::HandOver { node, partition })
+        })
     }
 
     fn read_balance(&mut self) -> Option<Action> {
@@ -341,15 +365,21 @@ impl<'a> Planner<'a> {
         best.map(|(_, node)| node.clone())
     }
 
-    /// A copy more than wanted goes back to being a proxy: never the master, nor any copy while the
-    /// master does not answer (R6).
+    /// A copy more than wanted goes back to being a proxy, one that leaves first: never the master,
+    /// nor any copy while the master does not answer (R6).
     fn drop_surplus(&mut self) -> Option<Action> {
-        let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX).max(1);
         self.shape.counted().find_map(|(_, partition)| {
-            let copies = 1 + partition.active_slaves.len();
             partition.active_master().filter(|master| self.view.answers(master))?;
-            let node = partition.active_slaves.last()?.clone();
-            (copies > wanted.max(1)).then_some(Action::Demote { node })
+            let leaves = |node: &&NodeKey| partition.leaving.contains(*node);
+            let slaves = || partition.active_slaves.iter();
+            let whole = partition.active_master().into_iter().chain(slaves());
+            let staying = whole.filter(|node| !leaves(node)).count();
+            let surplus = slaves()
+                .find(leaves)
+                .filter(|_| staying >= wanted)
+                .or_else(|| slaves().rfind(|node| !leaves(node)).filter(|_| staying > wanted));
+            Some(Action::Demote { node: surplus?.clone() })
         })
     }
 }

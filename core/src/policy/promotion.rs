@@ -1,4 +1,4 @@
-//! Who takes over from a dead master (R5).
+//! Who takes over from a master that is dead or leaves (R5).
 
 use std::collections::BTreeMap;
 
@@ -32,6 +32,7 @@ pub fn is_eligible(
     let Some(node) = stored.nodes.get(key) else { return false };
     node.entry.is_slave_of(partition)
         && node.entry.state == State::Active
+        && node.leaving.is_none()
         && facts
             .get(key)
             .is_some_and(|facts| facts.answers() && is_same_process(node.incarnation, facts))

@@ -2,7 +2,7 @@
 //!
 //! Worked out once for each look at the map, so that the rules read like sentences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{NodeKey, Role, State};
 use crate::stored::StoredTopology;
@@ -16,6 +16,8 @@ pub struct Partition {
     pub active_slaves: Vec<NodeKey>,
     /// Its slaves that still copy, in key order.
     pub preparing_slaves: Vec<NodeKey>,
+    /// Those of all these that are going to be stopped.
+    pub leaving: BTreeSet<NodeKey>,
 }
 
 impl Partition {
@@ -34,9 +36,14 @@ impl Partition {
         self.master.as_ref().filter(|(_, state)| *state == State::Down).map(|(key, _)| key)
     }
 
-    /// Copies that there are or will be, the master included.
+    /// Copies that there are or will be, the master included, on nodes that stay.
     pub fn copies(&self) -> usize {
-        usize::from(self.master.is_some()) + self.active_slaves.len() + self.preparing_slaves.len()
+        self.members().filter(|node| !self.leaving.contains(*node)).count()
+    }
+
+    /// The master, if it serves and is going to be stopped.
+    pub fn leaving_master(&self) -> Option<&NodeKey> {
+        self.active_master().filter(|master| self.leaving.contains(*master))
     }
 
     /// The nodes that hold it.
@@ -51,7 +58,7 @@ impl Partition {
 pub struct Shape {
     /// By number; those that count come first, the preparing one may follow.
     pub partitions: BTreeMap<i32, Partition>,
-    /// Proxies that are active, in key order.
+    /// Proxies that are active and stay, in key order.
     pub free: Vec<NodeKey>,
     /// Masters per host name: a host is a machine on bare metal, and a pod on Kubernetes.
     pub masters_by_host: BTreeMap<String, usize>,
@@ -63,6 +70,10 @@ impl Shape {
         let mut shape = Self::default();
         for (key, node) in &stored.nodes {
             let entry = &node.entry;
+            let leaves = node.leaving.is_some();
+            if leaves && entry.role != Role::Proxy {
+                shape.partition(entry.partition).leaving.insert(key.clone());
+            }
             match (entry.role, entry.state) {
                 (Role::Master, state) => shape.master(key, entry.partition, state),
                 (Role::Slave, State::Active) => {
@@ -71,7 +82,7 @@ impl Shape {
                 (Role::Slave, State::Prepare | State::Ready) => {
                     shape.partition(entry.partition).preparing_slaves.push(key.clone());
                 }
-                (Role::Proxy, State::Active) => shape.free.push(key.clone()),
+                (Role::Proxy, State::Active) if !leaves => shape.free.push(key.clone()),
                 (Role::Slave | Role::Proxy, _) => {}
             }
         }

@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::model::NodeKey;
 use crate::protocol::command::{
-    Kill, Meta, NodeAdd, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables, Shutdown,
-    Stats, Verbosity, Version,
+    Kill, Meta, NodeAdd, NodeLeave, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables,
+    Shutdown, Stats, Verbosity, Version,
 };
 use crate::protocol::line::Frame;
 use crate::protocol::words::{Malformed, WORD_MAX, Words};
@@ -31,6 +31,8 @@ pub enum Request {
     NodeState(NodeState),
     /// `node remove`
     NodeRemove(NodeRemove),
+    /// `node leave`
+    NodeLeave(NodeLeave),
     /// `shutdown`
     Shutdown(Shutdown),
     /// `stats`
@@ -73,6 +75,7 @@ impl Request {
             b"role" => NodeRole::parse(words).map(Self::NodeRole),
             b"state" => NodeState::parse(words).map(Self::NodeState),
             b"remove" => NodeRemove::parse(words).map(Self::NodeRemove),
+            b"leave" => NodeLeave::parse(words).map(Self::NodeLeave),
             _ => Err(Malformed::Command.into()),
         }
     }
@@ -88,6 +91,7 @@ impl Request {
             Self::NodeRole(_) => "node_role",
             Self::NodeState(_) => "node_state",
             Self::NodeRemove(_) => "node_remove",
+            Self::NodeLeave(_) => "node_leave",
             Self::Shutdown(_) => "shutdown",
             Self::Stats(_) => "stats",
             Self::ShowVariables(_) => "show",
@@ -114,6 +118,9 @@ impl fmt::Display for Request {
                 write!(f, "node state {} {state}", node(key))
             }
             Self::NodeRemove(remove) => write!(f, "node remove {}", node(&remove.node)),
+            Self::NodeLeave(NodeLeave { node: key, cancel }) => {
+                write!(f, "node leave {}{}", node(key), if *cancel { " cancel" } else { "" })
+            }
             Self::Shutdown(shutdown) => write!(f, "shutdown {}", node(&shutdown.node)),
             Self::Stats(stats) => f.write_str(stats.words()),
             Self::ShowVariables(_) => f.write_str("show variables"),

@@ -273,7 +273,7 @@ impl Topology {
             self.settled = plan.settled;
             self.probing = !plan.probes.is_empty();
             let Some(action) = plan.action else { break };
-            if self.keeps_some_for_last() {
+            if self.keeps_some_for_last() || self.handover.is_some() {
                 break;
             }
             let order = action.to_string();
@@ -350,13 +350,16 @@ impl Topology {
             Action::CopyAgain { node, evidence } => {
                 transitions::set_role(&mut draft, &node, Role::Proxy, -1, -1)?;
                 self.accept(draft, Change::because(why))?;
-                self.facts.entry(node.clone()).or_default().copy_failed(now);
+                self.facts.entry(node.clone()).or_default().failed(now);
                 self.tell_recovered(node, Some(evidence));
             }
             Action::Promote { node, partition } => {
                 promote_for_preserved(&mut draft, &node, partition);
                 let first = vec![node];
                 self.accept(draft, Change { first, ..Change::because(why) })?;
+            }
+            Action::HandOver { node, partition } => {
+                self.hand_over(&node, partition, now, step)?;
             }
             Action::Demote { node } => {
                 transitions::set_role(&mut draft, &node, Role::Proxy, -1, -1)?;

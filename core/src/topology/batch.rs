@@ -145,7 +145,8 @@ impl Topology {
                 facts.emptying = None;
             }
         }
-        self.abandon_handover(&refusal, step);
+        self.abandon_handover(&refusal, now, step);
+        self.refuse_leavers(&refusal, step);
         self.facts.retain(|key, _| self.proposed.nodes.contains_key(key));
         let committed = self.proposed.version;
         for facts in self.facts.values_mut() {

@@ -45,7 +45,7 @@ pub struct Facts {
     pub emptied: Option<u64>,
     /// When it was last asked for its `stats`.
     pub probed_at: Option<Timestamp>,
-    /// Copies that failed in a row.
+    /// Copies, or handovers of its partition, that failed in a row.
     pub failures: u32,
     /// Not to be used for a role before this moment.
     pub retry_at: Option<Timestamp>,
@@ -122,8 +122,9 @@ impl Facts {
         self.acked > 0 && self.acked >= self.role_version
     }
 
-    /// Counts a failed copy and sets the pause before the next try.
-    pub(crate) fn copy_failed(&mut self, now: Timestamp) {
+    /// Counts a failed copy, or a failed handover of its partition, and sets the pause before
+    /// the next try.
+    pub(crate) fn failed(&mut self, now: Timestamp) {
         let pause = RETRY_PAUSE_MILLIS << self.failures.min(16);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(now.plus_millis(pause.min(RETRY_PAUSE_MILLIS_MAX)));

@@ -12,11 +12,13 @@ mod batch;
 mod drafts;
 mod facts;
 mod handover;
+mod leaving;
 mod observe;
 mod push;
 mod registration;
 mod snapshot;
 mod transitions;
+mod wake;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,14 +26,17 @@ use std::sync::Arc;
 pub use api::*;
 pub use batch::STORE_RETRY_MILLIS;
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
-pub use handover::{HOLDING_MILLIS_MAX, RELEASING_MILLIS_MAX, SWITCHING_MILLIS_MAX};
+pub use handover::{
+    CLIENTS_MILLIS_MAX, HOLDING_MILLIS_MAX, RELEASING_MILLIS_MAX, SWITCHING_MILLIS_MAX,
+};
+pub use leaving::{HANDOVER_RETRY_MILLIS, LEAVE_MILLIS_MAX, LEAVERS_MAX, may_stop};
 pub use observe::VERSION_JUMP_MAX;
 pub use push::{FIRST_PUSH_WAIT_MILLIS, LAST_PUSH_WAIT_MILLIS};
 pub use registration::{HELD_REGISTRATION_MILLIS, HELD_REGISTRATIONS_MAX};
 pub use snapshot::Snapshot;
 
 use crate::invariant;
-use crate::model::{NodeKey, State, Timestamp};
+use crate::model::{NodeKey, Timestamp};
 use crate::stored::StoredTopology;
 use crate::wanted::Wanted;
 use batch::{Batch, Writing};
@@ -79,6 +84,9 @@ pub struct Topology {
     /// Nodes that show a version too far above ours, and which.
     jumps: BTreeMap<NodeKey, u64>,
     held: Vec<registration::HeldRegistration>,
+    leavers: Vec<leaving::Leaver>,
+    /// The nodes that the manifest has leave.
+    listed_to_leave: BTreeSet<NodeKey>,
     /// Nothing is changed by itself before this moment: the last try failed.
     pause_until: Option<Timestamp>,
     /// The wanted shape is reached: what nodes tell cannot make the policy act.
@@ -113,6 +121,8 @@ impl Topology {
             blocked: BTreeSet::new(),
             jumps: BTreeMap::new(),
             held: Vec::new(),
+            leavers: Vec::new(),
+            listed_to_leave: BTreeSet::new(),
             pause_until: None,
             settled: false,
             probing: false,
@@ -153,6 +163,7 @@ impl Topology {
         {
             self.carry_out_policy(wanted, now, &mut step);
         }
+        self.answer_leavers(now, &mut step);
         if news {
             self.note_version_jumps(&mut step);
         }
@@ -175,7 +186,7 @@ impl Topology {
                     transitions::set_role(draft, &node, role, balance, partition)
                 })?;
                 if let Some(facts) = self.facts.get_mut(&node).filter(|_| preparing) {
-                    facts.copy_failed(now);
+                    facts.failed(now);
                 }
                 Ok(())
             }
@@ -202,22 +213,21 @@ impl Topology {
                 self.gathered.events.push(Event::BreakerChanged { open, assigned, dead });
                 Ok(())
             }
-            Input::Switchover { request, partition, to, way, origin } => {
-                self.switchover(request, partition, to, (way, origin), now, step)
+            Input::Switchover { request, partition, to, how, origin } => {
+                self.switchover(request, partition, to, (how, origin), now, step)
             }
+            Input::ClientsEnded { node } => self.clients_ended(&node, now, step),
             Input::RelayOpened { relay } => self.relay_opened(relay, now, step),
-            Input::RelayEnded => self.relay_ended(step),
+            Input::RelayEnded => self.relay_ended(now, step),
+            Input::PrepareToLeave { request, node, leaves, origin } => {
+                self.prepare_to_leave(request, node, (leaves, origin), now, step)
+            }
+            Input::LeavingListed { nodes } => {
+                self.leaving_listed(nodes);
+                Ok(())
+            }
             Input::WantedChanged { wanted } => {
-                if let Mode::Automatic(old) = &mut self.settings.mode {
-                    *old = wanted;
-                }
-                // Said again with every reading of the manifest, not only the first time.
-                let again = self.blocked.iter().filter(|what| {
-                    matches!(what, Blocked::PartitionReduction { wanted: asked, .. }
-                        if *asked == wanted.partitions)
-                });
-                let again = again.cloned().map(|what| Effect::Happened(Event::Blocked(what)));
-                step.effects.extend(again);
+                self.wanted_changed(wanted, step);
                 Ok(())
             }
             Input::Stored { generation } => {
@@ -233,6 +243,19 @@ impl Topology {
                 Ok(())
             }
         }
+    }
+
+    fn wanted_changed(&mut self, wanted: Wanted, step: &mut Step) {
+        if let Mode::Automatic(old) = &mut self.settings.mode {
+            *old = wanted;
+        }
+        // Said again with every reading of the manifest, not only the first time.
+        let again = self.blocked.iter().filter(|what| {
+            matches!(what, Blocked::PartitionReduction { wanted: asked, .. }
+                if *asked == wanted.partitions)
+        });
+        let again = again.cloned().map(|what| Effect::Happened(Event::Blocked(what)));
+        step.effects.extend(again);
     }
 
     /// The committed map.
@@ -353,44 +376,5 @@ impl Topology {
 
     fn is_preparing(&self, node: &NodeKey) -> bool {
         self.proposed.nodes.get(node).is_some_and(|node| node.entry.state.is_preparing())
-    }
-
-    /// Asks to be called at the next moment that matters.
-    fn tell_wake(&mut self, now: Timestamp, step: &mut Step) {
-        let automatic = matches!(self.settings.mode, Mode::Automatic(_));
-        let retries = self.facts.values().filter_map(|facts| facts.retry_at);
-        let next = [
-            self.staged_push.as_ref().map(|pending| pending.deadline),
-            self.handover.as_ref().map(|running| running.deadline),
-            self.held.iter().map(|held| held.deadline).min(),
-            self.pause_until,
-            retries.filter(|at| automatic && *at > now).min(),
-            (automatic && (self.preparing || self.probing))
-                .then(|| now.plus_millis(PROBE_INTERVAL_MILLIS)),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
-        match (self.wake_told.filter(|told| *told > now), next) {
-            (Some(told), Some(next)) if told <= next => {}
-            (_, Some(next)) => {
-                self.wake_told = Some(next);
-                step.effects.push(Effect::WakeAt(next));
-            }
-            (_, None) => {}
-        }
-    }
-}
-
-/// The partitions' masters and slaves that count for a reader of this map.
-impl Snapshot {
-    /// The number of partitions that count (flare-protocol.md 1.6).
-    pub fn partitions(&self) -> i32 {
-        active_partitions(self.stored())
-    }
-
-    /// The nodes that are not down.
-    pub fn living(&self) -> usize {
-        self.entries().filter(|(_, entry)| entry.state != State::Down).count()
     }
 }

@@ -63,9 +63,15 @@ impl Topology {
         if let Some(change) = transitions::add(&mut draft, node)? {
             self.accept(draft, change)?;
         }
-        self.facts.entry(node.clone()).or_default().process_ended();
+        self.process_began(node);
         self.answer_when_stored((request, true), step);
         Ok(())
+    }
+
+    /// What was known of its last process does not count for this one.
+    fn process_began(&mut self, node: &NodeKey) {
+        self.facts.entry(node.clone()).or_default().process_ended();
+        self.note_leaving(node, self.leaving_of_new_process(node));
     }
 
     /// The node was quicker than our detection: failed over first; the failover actor gives it
@@ -78,7 +84,7 @@ impl Topology {
         step: &mut Step,
     ) -> Result<(), Refusal> {
         self.take_down(node, DownReason::Restarted, now, step)?;
-        self.facts.entry(node.clone()).or_default().process_ended();
+        self.process_began(node);
         self.answer_when_stored((request, true), step);
         Ok(())
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{HashSettings, NodeEntry, NodeKey};
+use crate::model::{HashSettings, NodeEntry, NodeKey, State};
 use crate::protocol::encode;
 use crate::stored::{HandoverStep, StoredNode, StoredTopology};
+use crate::topology::active_partitions;
 
 /// One committed generation, with the bytes that many readers share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,6 +18,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The number of partitions that count (flare-protocol.md 1.6).
+    pub fn partitions(&self) -> i32 {
+        active_partitions(self.stored())
+    }
+
+    /// The nodes that are not down.
+    pub fn living(&self) -> usize {
+        self.entries().filter(|(_, entry)| entry.state != State::Down).count()
+    }
+
     /// Encodes the map once, for all that will read it.
     pub fn new(stored: Arc<StoredTopology>) -> Self {
         let sync_request = encode::node_sync(stored.version, entries(&stored));

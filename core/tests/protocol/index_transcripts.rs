@@ -91,6 +91,7 @@ fn answer(request: &Parsed, answers: &[u8]) -> Result<usize, String> {
         Request::NodeRole(_) => one_of(&[NodeRole::OK, NodeRole::REFUSED], answers),
         Request::NodeState(_) => one_of(&[NodeState::OK, NodeState::REFUSED], answers),
         Request::NodeRemove(_) => one_of(&[NodeRemove::OK, NodeRemove::REFUSED], answers),
+        Request::NodeLeave(_) => Err("no recording has this: it is ours".into()),
         Request::Shutdown(_) => one_of(&[Shutdown::OK, Shutdown::REFUSED], answers),
         Request::Stats(Stats::Process) => again(answers, stats_process),
         Request::Stats(Stats::Nodes) => again(answers, stats_nodes),

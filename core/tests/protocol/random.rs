@@ -3,8 +3,8 @@
 
 use flare_core::model::{NodeEntry, NodeKey, Role, State};
 use flare_core::protocol::command::{
-    Kill, Meta, NodeAdd, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables, Shutdown,
-    Stats, Verbosity, Version,
+    Kill, Meta, NodeAdd, NodeLeave, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables,
+    Shutdown, Stats, Verbosity, Version,
 };
 use flare_core::protocol::line::{LINE_MAX, READ_SIZE};
 use flare_core::protocol::node::{self, Reply};
@@ -93,7 +93,7 @@ fn request() -> impl Strategy<Value = (Request, String)> {
         (Request::ShowVariables(ShowVariables), "show variables"),
         (Request::Verbosity(Verbosity { noreply: true }), "verbosity 1 noreply"),
     ]);
-    let node = (key(), role(), state(), any::<i32>(), any::<i32>(), 0..5_u8);
+    let node = (key(), role(), state(), any::<i32>(), any::<i32>(), 0..6_u8);
     let node = node.prop_map(|(node, role, state, balance, partition, which)| {
         let (name, port) = (node.name().to_owned(), node.port());
         match which {
@@ -107,6 +107,10 @@ fn request() -> impl Strategy<Value = (Request, String)> {
                 (Request::NodeState(NodeState { node, state }), words)
             }
             3 => (Request::NodeRemove(NodeRemove { node }), format!("node remove {name} {port}")),
+            4 => {
+                let words = format!("node leave {name} {port} cancel");
+                (Request::NodeLeave(NodeLeave { node, cancel: true }), words)
+            }
             _ => (Request::Shutdown(Shutdown { node }), format!("shutdown {name} {port}")),
         }
     });

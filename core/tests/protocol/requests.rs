@@ -4,8 +4,8 @@
 
 use flare_core::model::{NodeKey, Role, State};
 use flare_core::protocol::command::{
-    Kill, Meta, NodeAdd, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables, Shutdown,
-    Stats, Verbosity, Version,
+    Kill, Meta, NodeAdd, NodeLeave, NodeRemove, NodeRole, NodeState, Ping, Quit, ShowVariables,
+    Shutdown, Stats, Verbosity, Version,
 };
 use flare_core::protocol::{Malformed, Request, reply};
 
@@ -202,7 +202,11 @@ fn node_state_knows_four_words() {
 fn node_remove_and_shutdown_take_a_node_and_nothing_else() {
     accepts("node remove q -1", &Request::NodeRemove(NodeRemove { node: key("q", -1) }));
     accepts("shutdown  q  1 ", &Request::Shutdown(Shutdown { node: key("q", 1) }));
-    for command in ["node remove", "shutdown"] {
+    let leave = |cancel| Request::NodeLeave(NodeLeave { node: key("q", 1), cancel });
+    accepts("node leave q 1", &leave(false));
+    accepts("node leave q 1  cancel", &leave(true));
+    rejects("node leave q 1 cancel x");
+    for command in ["node remove", "node leave", "shutdown"] {
         let long = format!(" q 1 {}", "x".repeat(9000));
         for rest in ["", " q", " q x", " q 1x", " q 1 x", " q 1\tx", " q 1 noreply", &long] {
             rejects(format!("{command}{rest}"));
@@ -298,6 +302,7 @@ fn an_unusable_name_is_refused_as_an_unknown_node_is_once_the_line_is_in_order()
             (format!("node role {name} 1 proxy"), NodeRole::REFUSED),
             (format!("node state {name} 1 down"), NodeState::REFUSED),
             (format!("node remove {name} 1"), NodeRemove::REFUSED),
+            (format!("node leave {name} 1"), NodeLeave::REFUSED),
             (format!("shutdown {name} 1"), Shutdown::REFUSED),
         ];
         for (line, refused) in commands {

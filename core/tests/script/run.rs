@@ -6,8 +6,8 @@ use std::fmt::Write;
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State, Timestamp};
 use flare_core::stored::{Holding, StoredNode, StoredTopology};
 use flare_core::topology::{
-    Answer, DownReason, Effect, HandoverWay, Input, Mode, Observation, Origin, RequestId, Seen,
-    Settings, Step, StoreFailure, Targets, Topology,
+    Answer, DownReason, Effect, HandoverHow, HandoverWay, Input, Mode, Observation, Origin,
+    RequestId, Seen, Settings, Step, StoreFailure, Targets, Topology,
 };
 use flare_core::wanted::Wanted;
 
@@ -182,23 +182,43 @@ impl Run {
                     copying: words.has("copying"),
                 },
             },
+            "emptied" => Input::Emptied {
+                node: words.node(1),
+                intent: words.value("intent").expect("an intent"),
+                ok: !words.has("failed"),
+            },
+            _ => self.parse_handover(words, origin),
+        }
+    }
+
+    /// The commands of planned moves.
+    fn parse_handover(&mut self, words: &Words<'_>, origin: Origin) -> Input {
+        match words.word(0) {
             "switchover" => Input::Switchover {
                 request: self.request(),
                 partition: words.word(1).parse().expect("a partition"),
                 to: words.value("to"),
-                way: if words.has("pause") { HandoverWay::Pause } else { HandoverWay::Park },
+                how: HandoverHow {
+                    way: if words.has("pause") { HandoverWay::Pause } else { HandoverWay::Park },
+                    end_clients: words.has("end-clients"),
+                },
                 origin: Origin::Admin,
             },
+            "clients-ended" => Input::ClientsEnded { node: words.node(1) },
+            "leave" | "stay" => Input::PrepareToLeave {
+                request: self.request(),
+                node: words.node(1),
+                leaves: words.word(0) == "leave",
+                origin,
+            },
+            "leaving-listed" => {
+                Input::LeavingListed { nodes: NodeKey::parse(words.word(1)).into_iter().collect() }
+            }
             "relay" => Input::RelayOpened { relay: NodeKey::parse(words.word(1)) },
             "relay-ended" => Input::RelayEnded,
             "drained" => Input::QueueDrained {
                 node: words.node(1),
                 towards: words.value("towards").expect("a thread type"),
-            },
-            "emptied" => Input::Emptied {
-                node: words.node(1),
-                intent: words.value("intent").expect("an intent"),
-                ok: !words.has("failed"),
             },
             other => panic!("no such command: {other}"),
         }
@@ -305,6 +325,7 @@ fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result {
             let started = incarnation.started;
             writeln!(out, "empty {node} started={started} intent={intent}")
         }
+        Effect::EndClients { node } => writeln!(out, "end the clients of {node}"),
         Effect::OpenRelay => writeln!(out, "open relay"),
         Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),
         Effect::CloseRelay => writeln!(out, "close relay"),

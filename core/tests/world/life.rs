@@ -130,6 +130,7 @@ impl World {
         let key = key.expect("each partition has keys");
         self.next_key = key + 1;
         let mut takers = self.nodes[at].of_map(|entry| entry.is_slave_of(own.partition));
+        takers.retain(|taker| self.nodes.iter().any(|node| node.key == *taker));
         if preparing > 0 && partition_of(key, active + 1) == active {
             takers.extend(self.nodes[at].of_map(|entry| entry.partition == active));
         }

@@ -7,6 +7,7 @@
 
 mod check;
 mod life;
+mod moves;
 mod node;
 mod peace;
 mod rng;
@@ -77,6 +78,9 @@ fn the_worlds_are_eventful() {
         "CameBackEmpty",
         "NodeEmptied",
         "Slave, state: Active, partition: 2",
+        "Leaving",
+        "is the master",
+        "taken back",
     ];
     for seed in 1_000..1_200 {
         let (mut world, disks_are_lost) = world_of(seed);

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     version: u64,
     pub(crate) copy: Option<Copy>,
     pub(crate) report: Option<Report>,
+    /// Was its partition ever handed over, so that it may go from master to slave as it is?
+    pub(crate) handed_over: bool,
 }
 
 impl Node {
@@ -56,6 +58,7 @@ impl Node {
             version: 0,
             copy: None,
             report: None,
+            handed_over: false,
         }
     }
 
@@ -97,7 +100,7 @@ impl Node {
             self.begin_copy(after);
         } else if before.role != Role::Proxy && after.role == before.role {
             assert_eq!(before.partition, after.partition, "{} copies nothing (R8)", self.key);
-        } else if before.role == Role::Master && after.role == Role::Slave {
+        } else if before.role == Role::Master && after.role == Role::Slave && !self.handed_over {
             panic!("{} goes from master to slave and copies nothing (R8)", self.key);
         }
         true

@@ -12,6 +12,7 @@ const ROUNDS: usize = 400;
 pub(crate) fn make(world: &mut World, disks_were_lost: bool) {
     world.tell(|| "peace".to_owned());
     for _ in 0..ROUNDS {
+        (0..world.nodes.len()).for_each(|at| world.announce(at, false));
         round(world);
         if has_its_shape(world) {
             all_keys_are_there(world);
@@ -48,6 +49,7 @@ pub(crate) fn round(world: &mut World) {
         world.observe(at);
         world.empty(at, false);
         world.store(false);
+        world.echo();
         world.detect(at, false);
         for _ in 0..200 {
             world.copy(at);

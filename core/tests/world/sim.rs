@@ -45,6 +45,8 @@ pub(crate) struct World {
     /// Who waits for an answer: the node that registers, or nobody who matters.
     asked: BTreeMap<RequestId, Option<usize>>,
     requests: u64,
+    /// What relay and links will say about a handover.
+    pub(crate) echoes: VecDeque<Input>,
     /// Keys whose writing was acknowledged to a client, but for those whose disks were lost.
     pub(crate) promised: BTreeSet<Key>,
     pub(crate) next_key: Key,
@@ -73,6 +75,7 @@ impl World {
             ledger: Ledger::default(),
             asked: BTreeMap::new(),
             requests: 0,
+            echoes: VecDeque::new(),
             promised: BTreeSet::new(),
             next_key: 0,
             story: Vec::new(),
@@ -120,7 +123,13 @@ impl World {
 
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Publish(snapshot) => self.ledger.tells(snapshot.stored()),
+            Effect::Publish(snapshot) => {
+                self.ledger.tells(snapshot.stored());
+                if let Some(handover) = &snapshot.stored().handover {
+                    let from = self.at(&handover.from);
+                    self.nodes[from].handed_over = true;
+                }
+            }
             Effect::Push { snapshot, to } => {
                 self.ledger.tells(snapshot.stored());
                 for (at, node) in self.nodes.iter().enumerate() {
@@ -155,7 +164,13 @@ impl World {
                 let at = self.at(&node);
                 self.links[at].watched = Some(towards);
             }
-            other => panic!("no handover is under way here: {other:?}"),
+            Effect::EndClients { node } => self.echoes.push_back(Input::ClientsEnded { node }),
+            Effect::OpenRelay => {
+                let relay = NodeKey::new("relay", 1);
+                let relay = Some(relay).filter(|_| self.rng.one_in(2));
+                self.echoes.push_back(Input::RelayOpened { relay });
+            }
+            Effect::ReleaseRelay { .. } | Effect::CloseRelay => {}
         }
     }
 
@@ -331,6 +346,7 @@ impl World {
         }
         self.ledger.restarts();
         self.asked.clear();
+        self.echoes.clear();
         self.wake = None;
         self.topology = Topology::new(self.medium.clone(), settings(self.wanted));
         let snapshot = Arc::clone(self.topology.snapshot());

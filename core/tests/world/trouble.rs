@@ -42,7 +42,7 @@ pub(crate) fn make(world: &mut World, disks_are_lost: bool) {
 /// What happens anyway, in any order.
 fn routine(world: &mut World, at: usize) {
     let lost = world.rng.one_in(25);
-    match world.rng.below(16) {
+    match world.rng.below(17) {
         0..=2 => world.store(lost),
         3 => world.register(at),
         4 | 5 => world.try_link(at),
@@ -58,6 +58,7 @@ fn routine(world: &mut World, at: usize) {
         12 => world.empty(at, lost),
         13 => world.write(at),
         14 => world.detect(at, false),
+        15 => world.echo(),
         _ => {
             let millis = [10, 100, 600, 1_000, 5_000][world.rng.below(5)];
             world.pass(millis);
@@ -66,7 +67,7 @@ fn routine(world: &mut World, at: usize) {
 }
 
 fn fault(world: &mut World, at: usize, disks_are_lost: bool) {
-    match world.rng.below(12) {
+    match world.rng.below(16) {
         0 | 1 => world.crash(at, false),
         2 if disks_are_lost => world.crash(at, true),
         3..=6 if !world.nodes[at].alive => world.nodes[at].start(),
@@ -79,6 +80,9 @@ fn fault(world: &mut World, at: usize, disks_are_lost: bool) {
         6 | 7 => world.end_link(at),
         8 => world.detect(at, true),
         9 => world.restart_index(),
+        10 | 11 => world.announce(at, true),
+        12 => world.announce(at, false),
+        13 => world.switch(),
         _ if !world.nodes[at].alive => world.nodes[at].start(),
         _ => {}
     }

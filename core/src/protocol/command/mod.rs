@@ -7,6 +7,7 @@
 mod kill;
 mod meta;
 mod node_add;
+mod node_leave;
 mod node_remove;
 mod node_role;
 mod node_state;
@@ -24,6 +25,7 @@ mod version;
 pub use kill::Kill;
 pub use meta::Meta;
 pub use node_add::NodeAdd;
+pub use node_leave::NodeLeave;
 pub use node_remove::NodeRemove;
 pub use node_role::NodeRole;
 pub use node_state::NodeState;

@@ -6,7 +6,9 @@
 //! Nodes do not number their answers: one request at a time, and after a deadline the connection
 //! is of no more use.
 
+pub mod client_threads;
 pub mod flush_all;
+pub mod kill;
 pub mod node_sync;
 pub mod ping;
 pub mod stats;
@@ -17,7 +19,9 @@ use std::fmt;
 
 use crate::protocol::line::{Frame, LINE_MAX, LineBuffer, LineError};
 
+pub use client_threads::ClientThreads;
 pub use flush_all::FlushAll;
+pub use kill::Kill;
 pub use node_sync::NodeSync;
 pub use ping::Ping;
 pub use stats::{NodeStats, Stats};

@@ -38,6 +38,13 @@ pub enum Blocked {
         /// The partition.
         partition: i32,
     },
+    /// The partition's master is leaving, and nobody has taken over from it yet.
+    LeavingMaster {
+        /// The partition.
+        partition: i32,
+        /// The master.
+        node: NodeKey,
+    },
     /// The partition's master came back without its data, while another node may hold what is
     /// left of it: it does not go on by itself (R6).
     CameBackEmpty {

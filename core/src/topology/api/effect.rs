@@ -11,7 +11,8 @@ use crate::topology::Snapshot;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[must_use = "a step that is not carried out is lost"]
 pub struct Step {
-    /// To be written; the answer comes back as [`super::Input::Stored`] or [`super::Input::StoreFailed`].
+    /// To be written; the answer comes back as [`super::Input::Stored`] or
+    /// [`super::Input::StoreFailed`].
     pub persist: Option<Arc<StoredTopology>>,
     /// To be carried out now, in this order.
     pub effects: Vec<Effect>,
@@ -41,7 +42,8 @@ pub enum Effect {
         /// The node.
         node: NodeKey,
     },
-    /// Send `flush_all`, on a connection to this very process; comes back as [`super::Input::Emptied`].
+    /// Send `flush_all`, on a connection to this very process; comes back as
+    /// [`super::Input::Emptied`].
     Empty {
         /// The node.
         node: NodeKey,
@@ -50,7 +52,14 @@ pub enum Effect {
         /// The process that may be emptied; another one is not (R13).
         incarnation: Incarnation,
     },
-    /// Open the relay that holds the writes of a handover; comes back as [`super::Input::RelayOpened`].
+    /// End the connections of this node's clients, as far as their addresses tell them from nodes;
+    /// comes back as [`super::Input::ClientsEnded`].
+    EndClients {
+        /// The node.
+        node: NodeKey,
+    },
+    /// Open the relay that holds the writes of a handover; comes back as
+    /// [`super::Input::RelayOpened`].
     OpenRelay,
     /// Pass what the relay holds, and what comes yet, on to this node.
     ReleaseRelay {
@@ -69,7 +78,8 @@ pub enum Effect {
         /// Give up at this moment, without a word.
         until: Timestamp,
     },
-    /// Call back with [`super::Input::WakeDue`] at this moment; an earlier wish replaces a later one.
+    /// Call back with [`super::Input::WakeDue`] at this moment; an earlier wish replaces a
+    /// later one.
     WakeAt(Timestamp),
     /// For the log, the events and the metrics.
     Happened(Event),

@@ -58,6 +58,13 @@ pub enum Event {
         /// Those of them that are dead.
         dead: u32,
     },
+    /// A node announced that it leaves, or that it stays after all.
+    Leaving {
+        /// The node.
+        node: NodeKey,
+        /// Does it leave?
+        leaves: bool,
+    },
     /// A planned swap of a master began, went on, or ended.
     Handover {
         /// The partition.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::collections::BTreeSet;
+
 use crate::model::{Incarnation, NodeKey, Role, State};
 use crate::wanted::Wanted;
 
@@ -167,10 +169,31 @@ pub enum Input {
         partition: i32,
         /// The new master; `None` lets the index choose.
         to: Option<NodeKey>,
-        /// How writes are kept from crossing.
-        way: HandoverWay,
+        /// How it is done.
+        how: HandoverHow,
         /// Who asks.
         origin: Origin,
+    },
+    /// The end of [`Effect::EndClients`].
+    ClientsEnded {
+        /// The node.
+        node: NodeKey,
+    },
+    /// A node is going to be stopped, or stays after all. The answer comes when it may be stopped.
+    PrepareToLeave {
+        /// Who waits for the answer.
+        request: RequestId,
+        /// The node.
+        node: NodeKey,
+        /// Does it leave?
+        leaves: bool,
+        /// Who asks.
+        origin: Origin,
+    },
+    /// The manifest names the nodes that are to leave; others that it named before stay.
+    LeavingListed {
+        /// The nodes; they need not be known yet.
+        nodes: BTreeSet<NodeKey>,
     },
     /// The relay of [`super::Effect::OpenRelay`] listens, or could not be opened.
     RelayOpened {
@@ -194,6 +217,17 @@ pub enum Input {
     },
     /// The moment of [`super::Effect::WakeAt`] has come; harmless at any other time.
     WakeDue,
+}
+
+/// How a planned swap is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HandoverHow {
+    /// How writes are kept from crossing.
+    pub way: HandoverWay,
+    /// Are the old master's client connections ended first? A write that it takes from a client of
+    /// its own in that moment can be lost (flare-protocol.md 12); of use only where clients do not
+    /// come straight back to it.
+    pub end_clients: bool,
 }
 
 /// How a planned swap keeps writes from crossing (flare-protocol.md 12).

@@ -13,6 +13,6 @@ pub use blocked::Blocked;
 pub use effect::{Answer, Effect, Step, Targets};
 pub use event::Event;
 pub use input::{
-    DownReason, HandoverWay, Input, Observation, Origin, RequestId, Seen, StoreFailure,
+    DownReason, HandoverHow, HandoverWay, Input, Observation, Origin, RequestId, Seen, StoreFailure,
 };
 pub use refusal::Refusal;

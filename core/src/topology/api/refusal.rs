@@ -21,6 +21,12 @@ pub enum Refusal {
     Partition,
     /// The balance is negative, or nobody of the partition would be read from.
     Balance,
+    /// In manual mode the index does nothing by itself: a person swaps masters.
+    OnlyAutomatic,
+    /// The manifest has the node leave.
+    Listed,
+    /// The node is noted as leaving, but its partition could not be handed over in time.
+    StillMaster,
     /// No slave of the partition can take over without loss, or its master does not serve.
     NoSuccessor,
     /// The circuit breaker is open (R11).

@@ -7,17 +7,15 @@
 //! without one they are refused for those milliseconds. Every step is a stored map with a
 //! deadline, after which the swap is taken back or completed: never left between.
 
+mod begin;
 mod progress;
 
 use std::collections::BTreeSet;
 
 use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
-use crate::policy::promotion;
 use crate::stored::{HandoverStep, StoredHandover, StoredNode, StoredTopology};
 use crate::topology::transitions::{Change, set};
-use crate::topology::{
-    Answer, Effect, Event, HandoverWay, Origin, Refusal, RequestId, Step, Topology,
-};
+use crate::topology::{Answer, Effect, Event, HandoverWay, Refusal, RequestId, Step, Topology};
 
 /// All nodes must have taken in that the old master is none, and sent it what they had, in this
 /// time; else the swap is taken back. Seen: 25 ms (flare-protocol.md 12).
@@ -37,10 +35,22 @@ const RESUMED_MILLIS_MAX: u64 = 5_000;
 /// How long the relay may take to be opened.
 const RELAY_MILLIS_MAX: u64 = 500;
 
+/// How long ending the client connections of the old master may take; then the swap goes on.
+pub const CLIENTS_MILLIS_MAX: u64 = 1_000;
+
 /// Who is told of maps while a handover is under way.
 pub(super) enum Audience {
     AllBut(NodeKey),
     Only(NodeKey),
+}
+
+/// What comes before a handover's first map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Before {
+    /// The client connections of the old master are being ended; then the relay, if one is wanted.
+    Clients(HandoverWay),
+    /// The relay is being opened.
+    Relay,
 }
 
 /// What a handover waits for; learned again after a restart.
@@ -48,7 +58,9 @@ pub(super) enum Audience {
 pub(super) struct Running {
     asked: Option<RequestId>,
     plan: StoredHandover,
-    /// The version that shows the present step; 0 while it waits for the relay.
+    /// What is done before the first step; `None` from then on.
+    before: Option<Before>,
+    /// The version that shows the present step; 0 before the first.
     version: u64,
     unacknowledged: BTreeSet<NodeKey>,
     undrained: BTreeSet<NodeKey>,
@@ -56,98 +68,6 @@ pub(super) struct Running {
 }
 
 impl Topology {
-    /// Begins a swap, once the relay stands where one is wanted.
-    pub(super) fn switchover(
-        &mut self,
-        request: RequestId,
-        partition: i32,
-        to: Option<NodeKey>,
-        (way, origin): (HandoverWay, Origin),
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
-        if origin != Origin::Admin {
-            return Err(Refusal::NotAllowed);
-        }
-        if self.proposed.breaker_open {
-            return Err(Refusal::BreakerOpen);
-        }
-        let mut plan = self.plan_handover(partition, to)?;
-        let relay = way == HandoverWay::Park;
-        plan.relay = None;
-        let running = Running {
-            asked: Some(request),
-            plan,
-            version: 0,
-            unacknowledged: BTreeSet::new(),
-            undrained: BTreeSet::new(),
-            deadline: now.plus_millis(RELAY_MILLIS_MAX),
-        };
-        self.handover = Some(running);
-        if relay {
-            step.effects.push(Effect::OpenRelay);
-            return Ok(());
-        }
-        self.hold_writes(now)
-    }
-
-    /// Who would swap with whom; refuses what could lose something.
-    fn plan_handover(
-        &self,
-        partition: i32,
-        to: Option<NodeKey>,
-    ) -> Result<StoredHandover, Refusal> {
-        let stored = &self.proposed;
-        let copying = stored.nodes.values().any(|node| {
-            node.entry.state.is_preparing() && node.entry.partition == partition
-                || node.entry.role == Role::Master && node.entry.state.is_preparing()
-        });
-        let waits = self.writing.is_some() || self.staged_push.is_some();
-        if self.handover.is_some() || stored.handover.is_some() || copying || waits {
-            return Err(Refusal::Busy);
-        }
-        let from = stored
-            .nodes
-            .iter()
-            .find(|(_, n)| n.entry.is_master_of(partition) && n.entry.state == State::Active)
-            .map(|(key, _)| key.clone())
-            .ok_or(Refusal::NoSuccessor)?;
-        let to = match to {
-            Some(to) if promotion::is_eligible(stored, &self.facts, partition, &to) => Some(to),
-            Some(_) => None,
-            None => promotion::successor(stored, &self.facts, partition, &from),
-        };
-        let to = to.ok_or(Refusal::NoSuccessor)?;
-        // A node that has not taken the present map in would go on sending to the old master.
-        let late = stored.nodes.iter().any(|(key, node)| {
-            let facts = self.facts.get(key);
-            node.entry.state != State::Down
-                && facts.is_none_or(|facts| !facts.linked || facts.acked < stored.version)
-        });
-        if late {
-            return Err(Refusal::Busy);
-        }
-        Ok(StoredHandover { partition, from, to, relay: None, step: HandoverStep::Holding })
-    }
-
-    /// The relay stands, or does not: then writes are refused instead of held.
-    pub(super) fn relay_opened(
-        &mut self,
-        relay: Option<NodeKey>,
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
-        let Some(running) = self.handover.as_mut().filter(|running| running.version == 0) else {
-            step.effects.push(Effect::CloseRelay);
-            return Ok(());
-        };
-        running.plan.relay = relay.filter(|key| !self.proposed.nodes.contains_key(key));
-        if let Err(refusal) = self.hold_writes(now) {
-            self.end_handover(Some(refusal), step);
-        }
-        Ok(())
-    }
-
     /// Step 1: all but the old master are told that it is none.
     fn hold_writes(&mut self, now: Timestamp) -> Result<(), Refusal> {
         let Some(running) = &self.handover else { return Ok(()) };
@@ -222,7 +142,7 @@ impl Topology {
     }
 
     /// The last step: the relay leaves the map.
-    fn complete(&mut self, step: &mut Step) -> Result<(), Refusal> {
+    fn complete(&mut self, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
         let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
         let mut draft = self.proposed.clone();
         draft.handover = None;
@@ -233,14 +153,20 @@ impl Topology {
             self.record(|stored| stored.handover = None);
         }
         self.tell_handover(&plan, format!("{} is the master", plan.to));
-        self.end_handover(None, step);
+        self.end_handover(None, now, step);
         Ok(())
     }
 
     /// The old master keeps its partition; `to` says whether the other goes on as its slave.
-    fn take_back(&mut self, to: Party, why: &'static str, step: &mut Step) -> Result<(), Refusal> {
+    fn take_back(
+        &mut self,
+        to: Party,
+        why: &'static str,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
         let Some(plan) = self.proposed.handover.clone() else {
-            self.end_handover(Some(Refusal::TakenBack(why)), step);
+            self.end_handover(Some(Refusal::TakenBack(why)), now, step);
             return Ok(());
         };
         let mut draft = self.proposed.clone();
@@ -253,12 +179,21 @@ impl Topology {
         let first = vec![plan.from.clone()];
         self.accept(draft, Change { first, ..Change::because(why) })?;
         self.tell_handover(&plan, format!("taken back, {} stays the master: {why}", plan.from));
-        self.end_handover(Some(Refusal::TakenBack(why)), step);
+        self.end_handover(Some(Refusal::TakenBack(why)), now, step);
         Ok(())
     }
 
-    fn end_handover(&mut self, refusal: Option<Refusal>, step: &mut Step) {
+    /// It is over; one that nobody asked for, and that failed, is tried again after a pause.
+    fn end_handover(&mut self, refusal: Option<Refusal>, now: Timestamp, step: &mut Step) {
         let Some(running) = self.handover.take() else { return };
+        if running.asked.is_none()
+            && let Some(refusal) = &refusal
+        {
+            let order = format!("hand partition {} over", running.plan.partition);
+            let refused = Event::OrderRefused { order, refusal: refusal.clone() };
+            step.effects.push(Effect::Happened(refused));
+            self.facts.entry(running.plan.from.clone()).or_default().failed(now);
+        }
         match (running.asked, refusal) {
             (Some(request), Some(refusal)) => {
                 let answer = Answer::Refused(refusal);
@@ -282,9 +217,9 @@ impl Topology {
     }
 
     /// The store failed under it: what is committed says how to go on.
-    pub(super) fn abandon_handover(&mut self, refusal: &Refusal, step: &mut Step) {
+    pub(super) fn abandon_handover(&mut self, refusal: &Refusal, now: Timestamp, step: &mut Step) {
         if self.handover.is_some() {
-            self.end_handover(Some(refusal.clone()), step);
+            self.end_handover(Some(refusal.clone()), now, step);
         }
     }
 
@@ -297,6 +232,7 @@ impl Topology {
         let asked = self.handover.take().and_then(|running| running.asked);
         self.handover = Some(Running {
             asked,
+            before: None,
             version: self.proposed.version,
             undrained: nodes.clone(),
             unacknowledged: nodes,

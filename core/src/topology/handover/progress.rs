@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::stored::HandoverStep;
-use crate::topology::handover::{Audience, Party, RESUMED_MILLIS_MAX, former_target};
+use crate::topology::handover::{
+    Audience, Before, Party, RESUMED_MILLIS_MAX, Running, former_target,
+};
 use crate::topology::{Effect, Event, Refusal, Step, Topology};
 
 impl Topology {
@@ -43,10 +45,14 @@ impl Topology {
     }
 
     /// The relay ended by itself: while it stood in for the master, the old one takes over again.
-    pub(in crate::topology) fn relay_ended(&mut self, step: &mut Step) -> Result<(), Refusal> {
+    pub(in crate::topology) fn relay_ended(
+        &mut self,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Result<(), Refusal> {
         match &self.handover {
             Some(running) if running.version > 0 && running.plan.step == HandoverStep::Holding => {
-                self.take_back(Party::Lives, "the relay ended", step)
+                self.take_back(Party::Lives, "the relay ended", now, step)
             }
             _ => Ok(()),
         }
@@ -63,13 +69,15 @@ impl Topology {
         match plan.step {
             HandoverStep::Releasing if plan.from == *key || plan.to == *key => {
                 // The swap itself is over: what follows is an ordinary death.
-                if let Err(refusal) = self.complete(step) {
+                if let Err(refusal) = self.complete(now, step) {
                     return Some(Err(refusal));
                 }
                 None
             }
             _ if plan.from == *key => Some(self.release_writes(Party::Dead, now)),
-            _ if plan.to == *key => Some(self.take_back(Party::Dead, "the new master died", step)),
+            _ if plan.to == *key => {
+                Some(self.take_back(Party::Dead, "the new master died", now, step))
+            }
             _ => None,
         }
     }
@@ -87,13 +95,14 @@ impl Topology {
         let outcome = match &mut self.handover {
             None if self.proposed.handover.is_some() => self.resume_handover(now, step),
             None => return,
-            Some(running) if running.version == 0 => {
-                if now >= running.deadline {
+            Some(Running { before: Some(before), deadline, .. }) => match *before {
+                _ if now < *deadline => return,
+                Before::Clients(way) => self.open_relay(way, now, step),
+                Before::Relay => {
                     let refusal = Refusal::TakenBack("the relay could not be opened in time");
-                    self.end_handover(Some(refusal), step);
+                    return self.end_handover(Some(refusal), now, step);
                 }
-                return;
-            }
+            },
             Some(running) => {
                 let nodes = &self.proposed.nodes;
                 let counts = |key: &NodeKey| {
@@ -125,15 +134,15 @@ impl Topology {
                 self.release_writes(Party::Dead, now)
             }
             HandoverStep::Holding if late => {
-                self.take_back(Party::Lives, "not all nodes took the map in time", step)
+                self.take_back(Party::Lives, "not all nodes took the map in time", now, step)
             }
             HandoverStep::Switching if (done || late) && to_lives => {
                 self.release_writes(Party::Lives, now)
             }
             HandoverStep::Switching if late => {
-                self.take_back(Party::Lives, "the new master does not answer", step)
+                self.take_back(Party::Lives, "the new master does not answer", now, step)
             }
-            HandoverStep::Releasing if done || late => self.complete(step),
+            HandoverStep::Releasing if done || late => self.complete(now, step),
             _ => Ok(()),
         }
     }
@@ -144,7 +153,7 @@ impl Topology {
         let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
         let audience = match plan.step {
             HandoverStep::Holding => {
-                return self.take_back(Party::Lives, "the index was started again", step);
+                return self.take_back(Party::Lives, "the index was started again", now, step);
             }
             HandoverStep::Switching => BTreeSet::from([plan.from.clone()]),
             HandoverStep::Releasing => BTreeSet::new(),

@@ -1,0 +1,127 @@
+//! Ending the connections of a node's clients, before its partition is handed over.
+//!
+//! A node shows who is connected, but not who is a client: other nodes and the index are told from
+//! clients by their addresses alone. So the names of all nodes are resolved first; when one cannot
+//! be, no connection is ended, since it could be that node's. A client on the same address as a
+//! node is taken for that node.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use bytes::Bytes;
+use flare_core::model::NodeKey;
+use flare_core::protocol::node::client_threads::ClientThread;
+use tracing::{info, warn};
+
+use super::exchange::Question;
+use super::{EndClients, NodeLink, RESOLVE_DEADLINE};
+use crate::net::Network;
+use crate::topology::ClientsEnded;
+
+/// How far the ending of client connections is.
+pub(super) enum ClientHunt {
+    /// The node is to be asked who is connected; these addresses are no clients.
+    List(BTreeSet<IpAddr>),
+    /// These connections are to be ended; so many were.
+    Kill { threads: VecDeque<u32>, ended: usize },
+}
+
+impl Handler<EndClients> for NodeLink {
+    type Result = ();
+
+    fn handle(&mut self, _: EndClients, ctx: &mut Context<Self>) {
+        let nodes: Vec<NodeKey> = {
+            let published = self.home.published.borrow();
+            published.snapshot.entries().map(|(key, _)| key.clone()).collect()
+        };
+        let found = addresses(Rc::clone(&self.home.network), nodes).into_actor(self);
+        let noted = found.map(|found, link: &mut Self, _| match (found, link.last_address) {
+            (Ok(mut nodes), Some(address)) => {
+                nodes.extend(link.home.network.address_towards(address.ip()));
+                link.client_hunt = Some(ClientHunt::List(nodes));
+            }
+            (Err(node), _) => {
+                warn!(parent: &link.span, %node, "its name cannot be resolved, and its \
+                      connections could be taken for clients': none is ended");
+                link.tell_clients_ended();
+            }
+            (_, None) => link.tell_clients_ended(),
+        });
+        ctx.spawn(noted);
+    }
+}
+
+/// The addresses of these nodes, or the first node whose name does not lead to one.
+async fn addresses(
+    network: Rc<dyn Network>,
+    nodes: Vec<NodeKey>,
+) -> Result<BTreeSet<IpAddr>, NodeKey> {
+    let names: BTreeSet<String> = nodes.iter().map(|node| node.name().to_owned()).collect();
+    let lookups = names.into_iter().map(|name| {
+        let resolved = network.resolve(&name);
+        async move { (name, tokio::time::timeout(RESOLVE_DEADLINE, resolved).await) }
+    });
+    let mut all = BTreeSet::new();
+    for (name, found) in futures_util::future::join_all(lookups).await {
+        match found {
+            Ok(Ok(found)) if !found.is_empty() => all.extend(found),
+            _ => {
+                return Err(nodes
+                    .into_iter()
+                    .find(|node| node.name() == name)
+                    .unwrap_or(NodeKey::new(&name, 0)));
+            }
+        }
+    }
+    Ok(all)
+}
+
+impl NodeLink {
+    /// What is to be asked next for it.
+    pub(super) fn next_of_hunt(&mut self) -> Option<(Question, Bytes)> {
+        match self.client_hunt.as_mut()? {
+            ClientHunt::List(_) => Some(Question::list_clients()),
+            ClientHunt::Kill { threads, .. } => threads.pop_front().map(Question::kill),
+        }
+    }
+
+    /// The node said who is connected.
+    pub(super) fn clients_listed(&mut self, connected: &[ClientThread]) {
+        let Some(ClientHunt::List(nodes)) = self.client_hunt.take() else { return };
+        let clients = connected.iter().filter(|client| !nodes.contains(&client.peer));
+        let threads = clients.map(|client| client.thread).collect();
+        self.client_hunt = Some(ClientHunt::Kill { threads, ended: 0 });
+        self.end_hunt_if_done();
+    }
+
+    /// A connection was ended, or had ended by itself.
+    pub(super) fn client_ended(&mut self, was_there: bool) {
+        if let Some(ClientHunt::Kill { ended, .. }) = &mut self.client_hunt {
+            *ended += usize::from(was_there);
+        }
+        self.end_hunt_if_done();
+    }
+
+    fn end_hunt_if_done(&mut self) {
+        if let Some(ClientHunt::Kill { threads, ended }) = &self.client_hunt
+            && threads.is_empty()
+        {
+            info!(parent: &self.span, ended, "client connections were ended");
+            self.client_hunt = None;
+            self.tell_clients_ended();
+        }
+    }
+
+    /// The connection to the node ended: what was not done stays undone.
+    pub(super) fn abandon_hunt(&mut self) {
+        if self.client_hunt.take().is_some() {
+            self.tell_clients_ended();
+        }
+    }
+
+    fn tell_clients_ended(&self) {
+        self.home.topology.clients_ended.do_send(ClientsEnded { node: self.node.clone() });
+    }
+}
