@@ -174,7 +174,7 @@ pub enum Input {
         /// Who asks.
         origin: Origin,
     },
-    /// The end of [`Effect::EndClients`].
+    /// The end of [`super::Effect::EndClients`].
     ClientsEnded {
         /// The node.
         node: NodeKey,
