@@ -97,6 +97,27 @@ fn a_breaker_that_was_open_is_open_after_a_restart() {
     );
 }
 
+/// A master that comes back empty stays down in the map until a slave may take over from it.
+#[test]
+fn a_node_that_answers_is_no_death_though_it_is_not_given_back() {
+    let mut down = masters(4).stored().clone();
+    for number in 0..2 {
+        down.nodes.get_mut(&node(number)).expect("it is there").entry.state = State::Down;
+    }
+    let mut failover = Failover::new(MONITORING, BreakerSettings::default(), true, Timestamp(0));
+    assert_eq!(failover.published(&Snapshot::new(Arc::new(down)), Timestamp(0)), None);
+    let heard = Timestamp(5_000);
+    for number in 0..4 {
+        answers(&mut failover, number, heard);
+    }
+    assert_eq!(
+        failover.wake(heard.plus_millis(RECOVERY_MILLIS)),
+        Some(Input::BreakerChanged { open: false, assigned: 4, dead: 0 })
+    );
+    assert!(failover.take(&node(0), Evidence::PingMissed, Timestamp(20_000)).is_empty());
+    assert_eq!(failover.breaker().1.dead, 1, "it is silent again, and was never given back");
+}
+
 #[test]
 fn a_person_closes_it() {
     let mut failover = watching(2);

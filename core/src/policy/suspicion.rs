@@ -164,12 +164,16 @@ impl Suspicion {
     }
 
     /// How many nodes have a role, or lost it by dying, and how many of them are dead now:
-    /// whether the map shows it already or not.
+    /// whether the map shows it already or not. One that is down in the map and answers is alive,
+    /// though it may not be given back: a master that comes back empty waits for what only a
+    /// closed breaker lets happen.
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for watched in self.nodes.values().filter(|watched| watched.assigned) {
             census.assigned += 1;
-            let dead = watched.down_since.is_some() || self.settings.are_a_death(watched.failures);
+            let silent = !watched.pacing.answered();
+            let dead = self.settings.are_a_death(watched.failures)
+                || (watched.down_since.is_some() && silent);
             census.dead += u32::from(dead);
             census.unheard += u32::from(!dead && !watched.heard);
         }
