@@ -9,6 +9,7 @@ use flare_actors::admin::{DEFAULT_LISTEN, DEFAULT_METRICS_LISTEN};
 use flare_actors::logs::{DEFAULT_FILTER, LogFormat};
 
 use crate::flarei_conf::{FlareiSettings, HashFlags};
+use crate::simulate::Simulate;
 
 /// What `--help` says of exit codes.
 const EXIT_CODES: &str = "\
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     Import(ImportFlags),
     /// Write the map as a flare.xml, for the way back to flarei. The index must not run.
     Export(ExportFlags),
+    /// Try out in virtual time what losses of nodes and zones do; nothing is contacted.
+    #[command(subcommand)]
+    Simulate(Simulate),
 }
 
 /// `flare-operator index`

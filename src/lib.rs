@@ -3,12 +3,16 @@
 //!
 //! * [`cli`]: the command line. [`flarei_conf`]: flarei's own settings, as flags and as its file.
 //! * [`index`]: `flare-operator index`. [`transfer`]: `import` and `export` of flarei's map.
+//! * [`simulate`]: `flare-operator simulate`.
 
 mod cli;
+mod columns;
 mod flarei_conf;
 mod index;
 mod limits;
+mod outcome;
 mod settings;
+mod simulate;
 mod transfer;
 
 use std::process::ExitCode;
@@ -22,12 +26,13 @@ pub fn main() -> ExitCode {
         cli::Command::Index(flags) => index::run(*flags),
         cli::Command::Import(flags) => transfer::import(&flags),
         cli::Command::Export(flags) => transfer::export(&flags),
+        cli::Command::Simulate(simulate) => simulate::run(&simulate),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("flare-operator: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<outcome::Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -10,11 +10,11 @@ use std::process::Command;
 fn every_flag_in_the_documents_is_one_of_the_programs() {
     let mut seen = 0;
     for (document, line) in commands() {
-        let mut words = line.split_whitespace().skip(1);
-        let subcommand = words.next().expect("a subcommand");
-        let help = help(subcommand);
-        for flag in words.filter(|word| word.starts_with("--")) {
-            assert!(help.contains(flag), "{document}: `{line}`: {subcommand} has no {flag}");
+        let words = || line.split_whitespace().skip(1);
+        let subcommand: Vec<&str> = words().take_while(|word| !word.starts_with("--")).collect();
+        let help = help(&subcommand);
+        for flag in words().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(flag), "{document}: `{line}`: {subcommand:?} has no {flag}");
             seen += 1;
         }
     }
@@ -36,13 +36,14 @@ fn commands() -> Vec<(String, String)> {
     found
 }
 
-/// The long flags that a subcommand knows.
-fn help(subcommand: &str) -> BTreeSet<String> {
+/// The long flags that a subcommand knows; it may have subcommands of its own.
+fn help(subcommand: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_flare-operator"))
-        .args([subcommand, "--help"])
+        .args(subcommand)
+        .arg("--help")
         .output()
         .expect("the program is built");
-    assert!(output.status.success(), "there is no `flare-operator {subcommand}`");
+    assert!(output.status.success(), "there is no `flare-operator {subcommand:?}`");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let words = text.split(|c: char| c.is_whitespace() || ",[]=<>|`".contains(c));
     words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()

@@ -10,12 +10,14 @@
 //! * [`invariant`]: what must hold after every step.
 //! * [`stored`]: what survives a restart; [`store_format`]: its bytes; [`flare_xml`]: upstream's.
 //! * [`wanted`]: what is asked for.
+//! * [`simulation`]: what losses of nodes do, tried out in virtual time.
 
 pub mod flare_xml;
 pub mod invariant;
 pub mod model;
 pub mod policy;
 pub mod protocol;
+pub mod simulation;
 pub mod store_format;
 pub mod stored;
 pub mod stored_check;

@@ -1,0 +1,24 @@
+//! How a command that a person typed ends: what it prints, and which exit code it has.
+
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::{Context, Result};
+
+/// The command line makes no sense, or whom it is about cannot be reached: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(pub(crate) String);
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
+///
+/// # Errors
+/// When stdout cannot be written to for another reason.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("the answer cannot be written to stdout")
+        }
+        _ => Ok(()),
+    }
+}
