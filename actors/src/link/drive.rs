@@ -115,7 +115,7 @@ impl NodeLink {
                 None => {
                     let push_at = self.must_push().map(|_| self.push_at);
                     let ping_at = self.pings().then(|| self.attempt_at());
-                    let reading_at = self.queue_watch.as_ref().map(|watch| watch.next_at);
+                    let reading_at = self.queue_watches.iter().map(|watch| watch.next_at).min();
                     [push_at, ping_at, reading_at]
                         .into_iter()
                         .flatten()
@@ -204,20 +204,17 @@ impl NodeLink {
         if let Some(question) = self.next_of_hunt() {
             return Some(question);
         }
-        if let Some(towards) = self.queue_to_read(now) {
-            return Some(Question::read_queue(towards));
+        if self.is_queue_to_read(now) {
+            return Some(Question::read_queues());
         }
         (self.probe_wanted || now >= self.observe_at).then(Question::observe)
     }
 
-    /// The queue that is to be looked at now; a watch that has taken too long ends.
-    fn queue_to_read(&mut self, now: Instant) -> Option<u32> {
-        let watch = self.queue_watch.as_ref()?;
-        if self.home.clock.now() >= watch.until {
-            self.queue_watch = None;
-            return None;
-        }
-        (now >= watch.next_at).then_some(watch.towards)
+    /// Is a queue to be looked at now? A watch that has taken too long ends.
+    fn is_queue_to_read(&mut self, now: Instant) -> bool {
+        let time = self.home.clock.now();
+        self.queue_watches.retain(|watch| time < watch.until);
+        self.queue_watches.iter().any(|watch| now >= watch.next_at)
     }
 
     fn ask(&mut self, question: Question, request: Bytes) {
@@ -229,7 +226,7 @@ impl NodeLink {
                 self.observe_at = now + OBSERVE_INTERVAL;
                 self.read_timeout()
             }
-            Question::ReadQueue { .. } | Question::ListClients(_) | Question::Kill(_) => {
+            Question::ReadQueues { .. } | Question::ListClients(_) | Question::Kill(_) => {
                 self.read_timeout()
             }
             Question::Push { .. } => PUSH_DEADLINE.max(self.read_timeout()),

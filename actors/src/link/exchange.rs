@@ -8,8 +8,8 @@ use bytes::Bytes;
 use flare_core::protocol::line::LineBuffer;
 use flare_core::protocol::node::client_threads::ClientThread;
 use flare_core::protocol::node::{
-    ClientThreads, FlushAll, Kill, NodeStats, NodeSync, Ping, ReplyError, Stats, StatsThreads,
-    client_threads, flush_all, kill, ping, stats_threads, take,
+    ClientThreads, FlushAll, Kill, NodeStats, NodeSync, NodeThreads, Ping, ReplyError, Stats,
+    StatsThreads, client_threads, flush_all, kill, ping, stats_threads, take,
 };
 use flare_core::topology::Observation;
 use tokio::time::Instant;
@@ -39,9 +39,7 @@ pub(super) enum Question {
         second: StatsThreads,
     },
     /// `stats threads` alone
-    ReadQueue {
-        /// The thread type whose queue is looked at.
-        towards: u32,
+    ReadQueues {
         /// Its answer.
         reply: StatsThreads,
     },
@@ -65,7 +63,7 @@ pub(super) enum Answered {
     MapTaken { version: u64 },
     Observed(Observation),
     Emptied { intent: u64 },
-    QueueRead { towards: u32, quiet: bool },
+    QueuesRead(NodeThreads),
     ClientsListed(Vec<ClientThread>),
     ClientEnded,
 }
@@ -97,8 +95,8 @@ impl Question {
         (question, Bytes::from_static(OBSERVE))
     }
 
-    pub(super) fn read_queue(towards: u32) -> (Self, Bytes) {
-        let question = Self::ReadQueue { towards, reply: StatsThreads::default() };
+    pub(super) fn read_queues() -> (Self, Bytes) {
+        let question = Self::ReadQueues { reply: StatsThreads::default() };
         (question, Bytes::from_static(stats_threads::REQUEST))
     }
 
@@ -120,7 +118,7 @@ impl Question {
         match self {
             Self::Ping(_) => "ping",
             Self::Push { .. } => "node_sync",
-            Self::Observe { .. } | Self::ReadQueue { .. } | Self::ListClients(_) => "stats",
+            Self::Observe { .. } | Self::ReadQueues { .. } | Self::ListClients(_) => "stats",
             Self::Kill(_) => "kill",
             Self::Empty { .. } => "flush_all",
         }
@@ -138,11 +136,7 @@ impl Question {
             }
             Self::ListClients(reply) => Ok(take(reply, lines)?.map(Answered::ClientsListed)),
             Self::Kill(reply) => Ok(take(reply, lines)?.map(|()| Answered::ClientEnded)),
-            Self::ReadQueue { towards, reply } => Ok(take(reply, lines)?.map(|threads| {
-                let seen = threads.of_kind(*towards);
-                let quiet = seen.queued == 0 && seen.busy == 0;
-                Answered::QueueRead { towards: *towards, quiet }
-            })),
+            Self::ReadQueues { reply } => Ok(take(reply, lines)?.map(Answered::QueuesRead)),
             Self::Observe { stats, first, second } => {
                 if stats.is_none() {
                     *stats = take(first, lines)?;

@@ -56,6 +56,11 @@ pub const QUEUE_READING_PAUSE: Duration = Duration::from_millis(2);
 /// See [`QUEUE_READING_PAUSE`].
 pub const QUIET_READINGS: u32 = 3;
 
+/// A queue that was not empty so often is stuck: it is looked at less often from then on.
+pub const BUSY_READINGS: u32 = 100;
+/// See [`BUSY_READINGS`].
+pub const STUCK_QUEUE_READING_PAUSE: Duration = Duration::from_millis(50);
+
 /// How long after a refused map it is sent again; before that the node's `stats` tell why.
 pub const PUSH_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -153,8 +158,8 @@ pub struct NodeLink {
     to_empty: Option<EmptyNode>,
     /// Somebody wants to know now what the node shows.
     probe_wanted: bool,
-    /// A queue of the node's that is watched until it is empty.
-    queue_watch: Option<QueueWatch>,
+    /// Queues of the node's that are watched until they are empty, one per thread type.
+    queue_watches: Vec<QueueWatch>,
     /// The connections of its clients are being ended.
     client_hunt: Option<clients::ClientHunt>,
 
@@ -182,6 +187,8 @@ struct QueueWatch {
     until: Timestamp,
     /// Readings in a row that showed it empty.
     quiet: u32,
+    /// Readings that did not.
+    busy: u32,
     next_at: Instant,
 }
 
@@ -224,7 +231,7 @@ impl NodeLink {
             acknowledged: 0,
             to_empty: None,
             probe_wanted: false,
-            queue_watch: None,
+            queue_watches: Vec::new(),
             client_hunt: None,
             wire: Wire::Closed,
             pacing: Pacing::new(parts.home.clock.now()),
@@ -288,7 +295,11 @@ impl Handler<WatchQueue> for NodeLink {
     type Result = ();
 
     fn handle(&mut self, WatchQueue { towards, until }: WatchQueue, _: &mut Context<Self>) {
-        self.queue_watch = Some(QueueWatch { towards, until, quiet: 0, next_at: Instant::now() });
+        let at_once = Instant::now();
+        let known = self.queue_watches.iter().find(|watch| watch.towards == towards);
+        let until = known.map_or(until, |known| known.until.max(until));
+        self.queue_watches.retain(|watch| watch.towards != towards);
+        self.queue_watches.push(QueueWatch { towards, until, quiet: 0, busy: 0, next_at: at_once });
     }
 }
 

@@ -5,13 +5,16 @@ use std::io;
 
 use flare_core::model::State;
 use flare_core::policy::suspicion::Evidence;
-use flare_core::protocol::node::ReplyError;
+use flare_core::protocol::node::{NodeThreads, ReplyError};
 use flare_core::topology::Observation;
 use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
 use super::exchange::{Answered, Exchange, Question};
-use super::{NodeLink, PUSH_RETRY_PAUSE, QUEUE_READING_PAUSE, QUIET_READINGS, Wire};
+use super::{
+    BUSY_READINGS, NodeLink, PUSH_RETRY_PAUSE, QUEUE_READING_PAUSE, QUIET_READINGS,
+    STUCK_QUEUE_READING_PAUSE, Wire,
+};
 use crate::failover::EvidenceSeen;
 use crate::metrics::Miss;
 use crate::topology::{
@@ -49,7 +52,7 @@ impl NodeLink {
                 self.home.topology.acknowledged.do_send(MapAcknowledged { node, version });
             }
             Answered::Observed(observation) => self.observed(observation),
-            Answered::QueueRead { towards, quiet } => self.queue_read(towards, quiet),
+            Answered::QueuesRead(threads) => self.queues_read(&threads),
             Answered::ClientsListed(connected) => self.clients_listed(&connected),
             Answered::ClientEnded => self.client_ended(true),
             Answered::Emptied { intent } => self.tell_emptied(intent, true),
@@ -89,7 +92,7 @@ impl NodeLink {
                 Ok(())
             }
             // A flared answers `stats`: whatever this is, it is none.
-            Question::Observe { .. } | Question::ReadQueue { .. } | Question::ListClients(_) => {
+            Question::Observe { .. } | Question::ReadQueues { .. } | Question::ListClients(_) => {
                 Err(Loss::Nonsense(error))
             }
             // It has gone by itself.
@@ -176,15 +179,19 @@ impl NodeLink {
         self.home.failover.do_send(EvidenceSeen { node: self.node.clone(), evidence });
     }
 
-    fn queue_read(&mut self, towards: u32, quiet: bool) {
-        let Some(watch) = self.queue_watch.as_mut().filter(|watch| watch.towards == towards) else {
-            return;
-        };
-        watch.quiet = if quiet { watch.quiet + 1 } else { 0 };
-        watch.next_at = Instant::now() + QUEUE_READING_PAUSE;
-        if watch.quiet >= QUIET_READINGS {
-            self.queue_watch = None;
-            let node = self.node.clone();
+    /// One reading is for all queues that are watched.
+    fn queues_read(&mut self, threads: &NodeThreads) {
+        for watch in &mut self.queue_watches {
+            let seen = threads.of_kind(watch.towards);
+            let quiet = seen.queued == 0 && seen.busy == 0;
+            watch.quiet = if quiet { watch.quiet + 1 } else { 0 };
+            watch.busy = if quiet { watch.busy } else { watch.busy.saturating_add(1) };
+            let stuck = !quiet && watch.busy > BUSY_READINGS;
+            let pause = if stuck { STUCK_QUEUE_READING_PAUSE } else { QUEUE_READING_PAUSE };
+            watch.next_at = Instant::now() + pause;
+        }
+        for watch in self.queue_watches.extract_if(.., |watch| watch.quiet >= QUIET_READINGS) {
+            let (node, towards) = (self.node.clone(), watch.towards);
             self.home.topology.drained.do_send(QueueDrained { node, towards });
         }
     }

@@ -18,7 +18,7 @@ use crate::policy::emptying::{self, NotEmptied};
 use crate::policy::evidence::{self, Verdict};
 use crate::policy::promotion;
 use crate::policy::shape::{Partition, Shape};
-use crate::stored::StoredTopology;
+use crate::stored::{Holding, StoredTopology};
 use crate::topology::{Blocked, Facts};
 use crate::wanted::Wanted;
 
@@ -74,6 +74,8 @@ pub struct Plan {
     pub settled: bool,
     /// Nodes that are to be asked for their `stats`, since a decision waits for it.
     pub probes: BTreeSet<NodeKey>,
+    /// Nodes that can be used when nobody has anything on its way to them any more.
+    pub drains: BTreeSet<NodeKey>,
 }
 
 /// Decides what to do next.
@@ -352,11 +354,18 @@ impl<'a> Planner<'a> {
                     continue;
                 }
             }
+            let stored = self.view.stored.nodes.get(node);
+            // One that is to be emptied already has been waited for.
+            let fresh = stored.is_none_or(|stored| stored.empty_intent.is_none());
+            let had_role = stored.is_some_and(|stored| stored.holds != Holding::Unknown);
+            if had_role && fresh && !facts.drained {
+                self.plan.drains.insert(node.clone());
+                continue;
+            }
             let masters = match role {
                 Role::Master => self.shape.masters_by_host.get(node.name()).copied().unwrap_or(0),
                 Role::Slave | Role::Proxy => 0,
             };
-            let fresh = self.view.stored.nodes.get(node).is_none_or(|n| n.empty_intent.is_none());
             let rank = (hosts.contains(node.name()), masters, fresh);
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, node));

@@ -272,7 +272,13 @@ impl Topology {
             blocked = plan.blocked;
             self.settled = plan.settled;
             self.probing = !plan.probes.is_empty();
-            let Some(action) = plan.action else { break };
+            let drained = self.drain(&plan.drains, now, step);
+            let Some(action) = plan.action else {
+                if drained {
+                    continue;
+                }
+                break;
+            };
             if self.keeps_some_for_last() || self.handover.is_some() {
                 break;
             }

@@ -43,6 +43,8 @@ pub struct Facts {
     pub emptying: Option<u64>,
     /// The intent that this process carried out.
     pub emptied: Option<u64>,
+    /// Since it lost its role: has nobody anything on its way to it any more?
+    pub drained: bool,
     /// When it was last asked for its `stats`.
     pub probed_at: Option<Timestamp>,
     /// Copies, or handovers of its partition, that failed in a row.

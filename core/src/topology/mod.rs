@@ -10,6 +10,7 @@ pub mod api;
 mod automatic;
 mod batch;
 mod drafts;
+mod drain;
 mod facts;
 mod handover;
 mod leaving;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use api::*;
 pub use batch::STORE_RETRY_MILLIS;
+pub use drain::DRAIN_WAIT_MILLIS;
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
 pub use handover::{
     CLIENTS_MILLIS_MAX, HOLDING_MILLIS_MAX, RELEASING_MILLIS_MAX, SWITCHING_MILLIS_MAX,
@@ -79,6 +81,8 @@ pub struct Topology {
     gathered: Batch,
     staged_push: Option<StagedPush>,
     handover: Option<handover::Running>,
+    /// What is still on its way to nodes that are to get a role.
+    drains: BTreeMap<NodeKey, drain::Drain>,
     facts: BTreeMap<NodeKey, Facts>,
     blocked: BTreeSet<Blocked>,
     /// Nodes that show a version too far above ours, and which.
@@ -117,6 +121,7 @@ impl Topology {
             gathered: Batch::default(),
             staged_push: None,
             handover: None,
+            drains: BTreeMap::new(),
             facts,
             blocked: BTreeSet::new(),
             jumps: BTreeMap::new(),
@@ -320,6 +325,8 @@ impl Topology {
             {
                 facts.role_version = version;
                 facts.quiet = 0;
+                facts.drained = false;
+                self.drains.remove(key);
             }
             self.gathered.events.push(Event::NodeChanged {
                 node: key.clone(),

@@ -43,10 +43,12 @@ impl Topology {
                 }
                 self.push_acknowledged(&node, version, now, step);
                 self.handover_acknowledged(&node, version, step);
+                self.watch_drains(step);
             }
             Input::QueueDrained { node, towards } => {
                 self.queue_drained(&node, towards);
                 self.push_drained(&node, towards, now, step);
+                self.drained(&node, towards);
             }
             Input::Observed { node, observation } => self.observed(&node, observation, now, step),
             Input::Emptied { node, intent, ok } => self.emptied(&node, intent, ok, now, step),
@@ -98,6 +100,7 @@ impl Topology {
         self.settle_held(node, old, now, step);
         self.push_acknowledged(node, version, now, step);
         self.handover_acknowledged(node, version, step);
+        self.watch_drains(step);
     }
 
     /// Goes above a version that a node shows (R3). Returns what its showing counts for as an

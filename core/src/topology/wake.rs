@@ -12,6 +12,7 @@ impl Topology {
             self.staged_push.as_ref().map(|pending| pending.deadline),
             self.handover.as_ref().map(|running| running.deadline),
             self.held.iter().map(|held| held.deadline).min(),
+            self.drains.values().map(|drain| drain.until).filter(|until| *until > now).min(),
             self.leavers.iter().map(|leaver| leaver.deadline).min(),
             self.pause_until,
             retries.filter(|at| automatic && *at > now).min(),

@@ -24,8 +24,8 @@ pub(crate) struct Link {
     pub(crate) released: Option<Arc<Snapshot>>,
     /// Asked for its `stats`.
     pub(crate) probed: bool,
-    /// The thread type whose queue is watched; nothing is ever queued in this world.
-    pub(crate) watched: Option<u32>,
+    /// The thread types whose queues are watched; nothing is ever queued in this world.
+    pub(crate) watched: BTreeSet<u32>,
     /// `flush_all` to be sent: the intent, and the process that is meant.
     pub(crate) empties: VecDeque<(u64, Incarnation)>,
 }
@@ -162,7 +162,7 @@ impl World {
             }
             Effect::WatchQueue { node, towards, .. } => {
                 let at = self.at(&node);
-                self.links[at].watched = Some(towards);
+                self.links[at].watched.insert(towards);
             }
             Effect::EndClients { node } => self.echoes.push_back(Input::ClientsEnded { node }),
             Effect::OpenRelay => {
@@ -247,7 +247,6 @@ impl World {
         if std::mem::take(&mut self.links[at].linked) {
             self.links[at].empties.clear();
             self.links[at].probed = false;
-            self.links[at].watched = None;
             let node = self.nodes[at].key.clone();
             self.input(Input::LinkEnded { node });
         }
@@ -273,7 +272,7 @@ impl World {
             self.links[at].probed = false;
             let (node, observation) = (self.nodes[at].key.clone(), self.nodes[at].observation());
             self.input(Input::Observed { node, observation });
-            if let Some(towards) = self.links[at].watched.take() {
+            for towards in std::mem::take(&mut self.links[at].watched) {
                 let node = self.nodes[at].key.clone();
                 self.input(Input::QueueDrained { node, towards });
             }

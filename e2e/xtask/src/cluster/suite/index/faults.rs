@@ -1,5 +1,6 @@
 //! What happens to nodes and to the index, and what must be so afterwards.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::super::super::control::Order;
 use super::super::lab::Lab;
 use super::super::{Case, case};
 use super::kill_container;
-use super::world::{PARTITIONS, World, inside};
+use super::world::{World, inside};
 
 pub(super) fn all() -> Vec<Case> {
     vec![
@@ -31,36 +32,49 @@ struct Victim {
     node: String,
 }
 
-/// A master that can be lost together with its Kubernetes node: it does not run beside the index,
-/// nor beside a copy of its own partition. (The index in this mode does not know which Kubernetes
-/// nodes its nodes run on, so both copies of one partition may be on one.) If there is none, a
-/// master beside the index is deleted, which makes its slave the master.
+/// A master that can be lost together with its Kubernetes node: it is alone there, so that neither
+/// the index nor a second data node is lost with it. (Two of the four would be half of them, and
+/// the circuit breaker waits for a person then.) If there is none, pods are deleted until one is.
 fn victim(world: &World) -> Result<Victim> {
-    let runs_on = |key: &str| -> Result<String> {
-        world.lab.field(&format!("pod/{}", World::pod_of(key)?), ".spec.nodeName")
-    };
-    let home = world.lab.field("pod/flare-index-0", ".spec.nodeName")?;
     for _ in 0..4 {
         let map = world.settled()?;
-        let mut beside_index = None;
-        for partition in 0..PARTITIONS {
-            let key = map.master(partition).context("a partition has no master")?.to_owned();
-            let node = runs_on(&key)?;
-            let copies: Vec<String> =
-                map.slaves(partition).into_iter().map(runs_on).collect::<Result<_>>()?;
-            if copies.contains(&node) {
-                continue;
-            }
-            let pod = World::pod_of(&key)?.to_owned();
+        let home = world.lab.field("pod/flare-index-0", ".spec.nodeName")?;
+        let mut away: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+        for key in map.0.keys() {
+            let node =
+                world.lab.field(&format!("pod/{}", World::pod_of(key)?), ".spec.nodeName")?;
             if node != home {
-                return Ok(Victim { partition, key, pod, node });
+                away.entry(node).or_default().push(key);
             }
-            beside_index = Some(pod);
         }
-        let pod = beside_index.context("each partition has all its copies on one node")?;
-        world.lab.kubectl(&format!("delete pod {pod}"))?;
+        let Some((node, key)) = away.iter().find_map(|(node, keys)| match keys[..] {
+            [key] => Some((node, key)),
+            _ => None,
+        }) else {
+            let (node, keys) = away.first_key_value().context("all nodes run beside the index")?;
+            leave(world, node, keys.first().context("a pod per entry")?)?;
+            continue;
+        };
+        let partition = map.node(key)?.partition;
+        let master = map.master(partition).context("a partition has no master")?;
+        if master == key {
+            let (node, pod) = (node.clone(), World::pod_of(key)?.to_owned());
+            return Ok(Victim { partition, key: key.clone(), pod, node });
+        }
+        // Its slave takes over, which is the one that is alone.
+        leave(world, node, master)?;
     }
-    bail!("again and again, all masters are on {home}, beside the index")
+    bail!("again and again, no master is alone on its Kubernetes node")
+}
+
+/// Has a data node come back elsewhere than on this Kubernetes node.
+fn leave(world: &World, node: &str, key: &str) -> Result<()> {
+    world.lab.kubectl(&format!("cordon {node}"))?;
+    let pod = World::pod_of(key)?;
+    let settled =
+        world.lab.kubectl(&format!("delete pod {pod}")).and_then(|_| world.settled().map(drop));
+    world.lab.kubectl(&format!("uncordon {node}"))?;
+    settled
 }
 
 /// Does something to a master under load: another node becomes master, the cluster becomes whole
