@@ -21,9 +21,24 @@ const SHOWN: usize = 5;
 #[derive(Debug, Default, Clone)]
 pub struct Ledger {
     keys: BTreeMap<String, Option<String>>,
+    /// How long an answer may take; the client's usual limit if not said.
+    patience: Option<Duration>,
 }
 
 impl Ledger {
+    /// One that waits this long for each answer.
+    pub fn patient(limit: Duration) -> Self {
+        Self { patience: Some(limit), ..Self::default() }
+    }
+
+    async fn connect(&self, node: SocketAddr) -> Result<Client> {
+        let client = Client::connect(node).await?;
+        Ok(match self.patience {
+            Some(limit) => client.answer_within(limit),
+            None => client,
+        })
+    }
+
     /// How many keys it knows, deleted ones included.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -58,7 +73,7 @@ impl Ledger {
     pub async fn write(&mut self, nodes: &[SocketAddr], prefix: &str, count: usize) -> Result<()> {
         let mut clients = Vec::new();
         for addr in nodes {
-            clients.push(Client::connect(*addr).await?);
+            clients.push(self.connect(*addr).await?);
         }
         for i in 0..count {
             let client = i.checked_rem(clients.len()).ok_or_else(|| anyhow!("no node"))?;
@@ -73,7 +88,7 @@ impl Ledger {
 
     /// Deletes keys through a node; each deletion must be acknowledged.
     pub async fn delete(&mut self, node: SocketAddr, keys: &[String]) -> Result<()> {
-        let mut client = Client::connect(node).await?;
+        let mut client = self.connect(node).await?;
         for key in keys {
             let answer = client.delete(key).await?;
             ensure!(answer == "DELETED", "{node} answered delete {key}: {answer}");
@@ -84,7 +99,7 @@ impl Ledger {
 
     /// Reads every key through a node; an error lists what is missing, wrong or back again.
     pub async fn check(&self, node: SocketAddr) -> Result<()> {
-        let mut client = Client::connect(node).await?;
+        let mut client = self.connect(node).await?;
         let mut wrong = Vec::new();
         for (key, expected) in &self.keys {
             let found = client.get(key).await.with_context(|| format!("get {key}"))?;

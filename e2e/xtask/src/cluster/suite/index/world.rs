@@ -28,6 +28,10 @@ const PODS: usize = 4;
 /// new address only when DNS has forgotten the old one, and is then copied.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Longest time until a node answers a client. After a cut each of two masters may wait for the
+/// other to carry its write out, which ends with four times the `net-read-timeout` of nodes.yaml.
+const STALL: Duration = Duration::from_secs(60);
+
 /// How often maps are looked at: often enough to time a failover.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -173,7 +177,7 @@ impl World {
 
     /// Keys written through the clients' Service, some of them deleted again.
     pub(super) fn write(&self, prefix: &str) -> Result<Ledger> {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::patient(STALL);
         self.runtime.block_on(async {
             ledger.write(&[self.service], prefix, 200).await?;
             let some: Vec<String> = ledger.present().step_by(4).map(str::to_owned).collect();
