@@ -117,9 +117,15 @@ impl Topology {
         }
         let mut waiting = Vec::new();
         for leaver in std::mem::take(&mut self.leavers) {
+            // In the middle of a swap the master is shown as a slave; the swap may yet be taken
+            // back, or be on its way back.
             let committed = self.snapshot.node(&leaver.node);
             let noted = committed.is_none_or(|node| node.leaving.is_some());
-            let may_stop = committed.is_none_or(may_stop) && !self.is_handed_over(&leaver.node);
+            let swapped = self.snapshot.stored().handover.is_some();
+            let proposed = self.proposed.nodes.get(&leaver.node);
+            let may_stop = [committed, proposed].into_iter().all(|node| node.is_none_or(may_stop))
+                && !swapped
+                && !self.is_handed_over(&leaver.node);
             let request = leaver.request;
             if noted && may_stop {
                 self.answer(&[(request, false)], step);

@@ -42,8 +42,8 @@ impl Topology {
                     self.news |= knew != facts.knows_its_role();
                 }
                 self.push_acknowledged(&node, version, now, step);
-                self.handover_acknowledged(&node, version, step);
                 self.watch_drains(step);
+                self.handover_acknowledged(&node, version, now, step);
             }
             Input::QueueDrained { node, towards } => {
                 self.queue_drained(&node, towards);
@@ -99,8 +99,9 @@ impl Topology {
         let old = if same || known.is_none() { OldProcess::Alive } else { OldProcess::Gone };
         self.settle_held(node, old, now, step);
         self.push_acknowledged(node, version, now, step);
-        self.handover_acknowledged(node, version, step);
+        self.handover_acknowledged(node, version, now, step);
         self.watch_drains(step);
+        self.handover_acknowledged(node, version, now, step);
     }
 
     /// Goes above a version that a node shows (R3). Returns what its showing counts for as an

@@ -10,7 +10,7 @@ impl Topology {
         let retries = self.facts.values().filter_map(|facts| facts.retry_at);
         let next = [
             self.staged_push.as_ref().map(|pending| pending.deadline),
-            self.handover.as_ref().map(|running| running.deadline),
+            self.handover.as_ref().and_then(|running| running.deadline),
             self.held.iter().map(|held| held.deadline).min(),
             self.drains.values().map(|drain| drain.until).filter(|until| *until > now).min(),
             self.leavers.iter().map(|leaver| leaver.deadline).min(),

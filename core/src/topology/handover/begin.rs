@@ -62,7 +62,8 @@ impl Topology {
             version: 0,
             unacknowledged: BTreeSet::new(),
             undrained: BTreeSet::new(),
-            deadline: now.plus_millis(CLIENTS_MILLIS_MAX),
+            allowance: CLIENTS_MILLIS_MAX,
+            deadline: Some(now.plus_millis(CLIENTS_MILLIS_MAX)),
         });
         if !how.end_clients {
             return self.open_relay(how.way, now, step);
@@ -97,7 +98,7 @@ impl Topology {
         let Some(running) = &mut self.handover else { return Ok(()) };
         if way == HandoverWay::Park {
             running.before = Some(Before::Relay);
-            running.deadline = now.plus_millis(RELAY_MILLIS_MAX);
+            running.deadline = Some(now.plus_millis(RELAY_MILLIS_MAX));
             step.effects.push(Effect::OpenRelay);
             return Ok(());
         }
@@ -128,7 +129,7 @@ impl Topology {
         let (partition, to) = (running.plan.partition, running.plan.to.clone());
         let from = running.plan.from.clone();
         let held = self.parties(partition, Some(to)).and_then(|(master, _)| match master == from {
-            true => self.hold_writes(now),
+            true => self.hold_writes(),
             false => Err(Refusal::Stale),
         });
         if let Err(refusal) = held {

@@ -64,12 +64,21 @@ pub(super) struct Running {
     version: u64,
     unacknowledged: BTreeSet<NodeKey>,
     undrained: BTreeSet<NodeKey>,
-    pub(super) deadline: Timestamp,
+    /// How long the present step may take, in milliseconds, from the moment its map is stored.
+    allowance: u64,
+    /// When it has to be over; not known before its map is stored.
+    pub(super) deadline: Option<Timestamp>,
+}
+
+impl Running {
+    fn is_late(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
 }
 
 impl Topology {
     /// Step 1: all but the old master are told that it is none.
-    fn hold_writes(&mut self, now: Timestamp) -> Result<(), Refusal> {
+    fn hold_writes(&mut self) -> Result<(), Refusal> {
         let Some(running) = &self.handover else { return Ok(()) };
         let plan = running.plan.clone();
         let mut draft = self.proposed.clone();
@@ -89,12 +98,12 @@ impl Topology {
         self.accept(draft, Change::because(why))?;
         self.tell_handover(&plan, format!("{} is to take over from {}", plan.to, plan.from));
         let audience = self.audience_but(&plan.from);
-        self.await_step(plan, audience, now.plus_millis(HOLDING_MILLIS_MAX));
+        self.await_step(plan, audience, HOLDING_MILLIS_MAX);
         Ok(())
     }
 
     /// Step 2: the old master is told.
-    fn switch_master(&mut self, now: Timestamp) -> Result<(), Refusal> {
+    fn switch_master(&mut self) -> Result<(), Refusal> {
         let Some(mut plan) = self.proposed.handover.clone() else { return Ok(()) };
         plan.step = HandoverStep::Switching;
         let mut draft = self.proposed.clone();
@@ -111,13 +120,13 @@ impl Topology {
         draft.handover = Some(plan.clone());
         self.accept(draft, Change::because("the old master is told last"))?;
         let audience = BTreeSet::from([plan.from.clone()]);
-        self.await_step(plan, audience, now.plus_millis(SWITCHING_MILLIS_MAX));
+        self.await_step(plan, audience, SWITCHING_MILLIS_MAX);
         Ok(())
     }
 
     /// Step 3: the new master serves, and everybody is told; `from` says whether the old master
     /// goes on as a slave.
-    fn release_writes(&mut self, from: Party, now: Timestamp) -> Result<(), Refusal> {
+    fn release_writes(&mut self, from: Party) -> Result<(), Refusal> {
         let Some(mut plan) = self.proposed.handover.clone() else { return Ok(()) };
         plan.step = HandoverStep::Releasing;
         let mut draft = self.proposed.clone();
@@ -137,7 +146,7 @@ impl Topology {
         let why = format!("{} takes partition {} over", plan.to, plan.partition);
         self.accept(draft, Change { first, ..Change::because(why) })?;
         let audience = self.living();
-        self.await_step(plan, audience, now.plus_millis(RELEASING_MILLIS_MAX));
+        self.await_step(plan, audience, RELEASING_MILLIS_MAX);
         Ok(())
     }
 
@@ -228,7 +237,7 @@ impl Topology {
         self.gathered.events.push(Event::Handover { partition, what });
     }
 
-    fn await_step(&mut self, plan: StoredHandover, nodes: BTreeSet<NodeKey>, deadline: Timestamp) {
+    fn await_step(&mut self, plan: StoredHandover, nodes: BTreeSet<NodeKey>, allowance: u64) {
         let asked = self.handover.take().and_then(|running| running.asked);
         self.handover = Some(Running {
             asked,
@@ -237,7 +246,8 @@ impl Topology {
             undrained: nodes.clone(),
             unacknowledged: nodes,
             plan,
-            deadline,
+            allowance,
+            deadline: None,
         });
     }
 }

@@ -15,6 +15,7 @@ impl Topology {
         &mut self,
         node: &NodeKey,
         acked: u64,
+        now: Timestamp,
         step: &mut Step,
     ) {
         let Some(running) = &mut self.handover else { return };
@@ -27,7 +28,8 @@ impl Topology {
         }
         match former_target(&self.proposed, plan) {
             Some(towards) => {
-                let (node, until) = (node.clone(), running.deadline);
+                let until = running.deadline.unwrap_or(now.plus_millis(running.allowance));
+                let node = node.clone();
                 step.effects.push(Effect::WatchQueue { node, towards, until });
             }
             None => {
@@ -74,7 +76,7 @@ impl Topology {
                 }
                 None
             }
-            _ if plan.from == *key => Some(self.release_writes(Party::Dead, now)),
+            _ if plan.from == *key => Some(self.release_writes(Party::Dead)),
             _ if plan.to == *key => {
                 Some(self.take_back(Party::Dead, "the new master died", now, step))
             }
@@ -96,7 +98,7 @@ impl Topology {
             None if self.proposed.handover.is_some() => self.resume_handover(now, step),
             None => return,
             Some(Running { before: Some(before), deadline, .. }) => match *before {
-                _ if now < *deadline => return,
+                _ if deadline.is_some_and(|deadline| now < deadline) => return,
                 Before::Clients(way) => self.open_relay(way, now, step),
                 Before::Relay => {
                     let refusal = Refusal::TakenBack("the relay could not be opened in time");
@@ -104,6 +106,9 @@ impl Topology {
                 }
             },
             Some(running) => {
+                if running.deadline.is_none() && self.snapshot.version() >= running.version {
+                    running.deadline = Some(now.plus_millis(running.allowance));
+                }
                 let nodes = &self.proposed.nodes;
                 let counts = |key: &NodeKey| {
                     nodes.get(key).is_some_and(|node| {
@@ -123,21 +128,21 @@ impl Topology {
 
     fn end_step(&mut self, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
         let Some(running) = &self.handover else { return Ok(()) };
-        let late = now >= running.deadline;
+        let late = running.is_late(now);
         let stored = self.snapshot.version() >= running.version;
         let done = stored && running.unacknowledged.is_empty() && running.undrained.is_empty();
         let linked = |key: &NodeKey| self.facts.get(key).is_some_and(|facts| facts.linked);
         let (from_lives, to_lives) = (linked(&running.plan.from), linked(&running.plan.to));
         match running.plan.step {
-            HandoverStep::Holding if done && to_lives => self.switch_master(now),
+            HandoverStep::Holding if done && to_lives => self.switch_master(),
             HandoverStep::Holding if late && !from_lives && to_lives => {
-                self.release_writes(Party::Dead, now)
+                self.release_writes(Party::Dead)
             }
             HandoverStep::Holding if late => {
                 self.take_back(Party::Lives, "not all nodes took the map in time", now, step)
             }
             HandoverStep::Switching if (done || late) && to_lives => {
-                self.release_writes(Party::Lives, now)
+                self.release_writes(Party::Lives)
             }
             HandoverStep::Switching if late => {
                 self.take_back(Party::Lives, "the new master does not answer", now, step)
@@ -158,7 +163,7 @@ impl Topology {
             HandoverStep::Switching => BTreeSet::from([plan.from.clone()]),
             HandoverStep::Releasing => BTreeSet::new(),
         };
-        self.await_step(plan, audience, now.plus_millis(RESUMED_MILLIS_MAX));
+        self.await_step(plan, audience, RESUMED_MILLIS_MAX);
         Ok(())
     }
 
