@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use flare_actors::admin::{DEFAULT_LISTEN, DEFAULT_METRICS_LISTEN};
 use flare_actors::logs::{DEFAULT_FILTER, LogFormat};
 
+use crate::ask::{BreakerOrder, LeaveFlags, StatusFlags, SwitchoverFlags};
 use crate::flarei_conf::{FlareiSettings, HashFlags};
 use crate::simulate::Simulate;
 
@@ -15,8 +16,8 @@ use crate::simulate::Simulate;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it did what it was told; `index`: it was told to end (SIGTERM, SIGINT)
-  1  it could not start or go on; a sentence on stderr says why
-  2  the command line cannot be read";
+  1  it could not start or go on, or the index refused; a sentence on stderr says why
+  2  the command line makes no sense, or no index answers";
 
 /// The index of a GREE Flare cluster: a drop-in flarei.
 #[derive(Debug, Parser)]
@@ -30,6 +31,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the index.
     Index(Box<IndexFlags>),
+    /// What a running index has: its map, its circuit breaker, and what is in the way.
+    Status(StatusFlags),
+    /// Swap the master of a partition with an active slave, without copying.
+    Switchover(SwitchoverFlags),
+    /// A node is going to be stopped: hand its partition over in time, and say when it may be.
+    Leave(LeaveFlags),
+    /// Look at the circuit breaker of a running index, or close it.
+    #[command(subcommand)]
+    Breaker(BreakerOrder),
     /// Take over flarei's map: read its flare.xml into a data folder.
     Import(ImportFlags),
     /// Write the map as a flare.xml, for the way back to flarei. The index must not run.

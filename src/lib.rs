@@ -3,8 +3,9 @@
 //!
 //! * [`cli`]: the command line. [`flarei_conf`]: flarei's own settings, as flags and as its file.
 //! * [`index`]: `flare-operator index`. [`transfer`]: `import` and `export` of flarei's map.
-//! * [`simulate`]: `flare-operator simulate`.
+//! * [`ask`]: the commands for an index that runs. [`simulate`]: `flare-operator simulate`.
 
+mod ask;
 mod cli;
 mod columns;
 mod flarei_conf;
@@ -24,6 +25,10 @@ use clap::Parser;
 pub fn main() -> ExitCode {
     let outcome = match cli::Cli::parse().command {
         cli::Command::Index(flags) => index::run(*flags),
+        cli::Command::Status(flags) => ask::status(&flags),
+        cli::Command::Switchover(flags) => ask::switchover(&flags),
+        cli::Command::Leave(flags) => ask::leave(&flags),
+        cli::Command::Breaker(order) => ask::breaker(&order),
         cli::Command::Import(flags) => transfer::import(&flags),
         cli::Command::Export(flags) => transfer::export(&flags),
         cli::Command::Simulate(simulate) => simulate::run(&simulate),

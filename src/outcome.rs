@@ -3,11 +3,21 @@
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 /// The command line makes no sense, or whom it is about cannot be reached: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Misuse(pub(crate) String);
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
+}
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
 ///

@@ -15,7 +15,7 @@ use flare_core::model::NodeKey;
 use flare_core::topology::{Blocked, Event, Facts, HandoverHow, Mode, Refusal, Snapshot};
 use tokio::sync::broadcast;
 
-use crate::failover::ResetBreaker;
+use crate::failover::{GetBreaker, ResetBreaker};
 use crate::topology::PrepareToLeave;
 
 /// How long admin waits for any one of these answers before it says that the actor is stuck.
@@ -142,7 +142,9 @@ pub struct Sources {
     pub leave: Recipient<PrepareToLeave>,
     /// The topology again.
     pub switch: Recipient<SwitchMaster>,
-    /// The failover actor, whose breaker a person may close.
+    /// The failover actor, for its circuit breaker.
+    pub breaker: Recipient<GetBreaker>,
+    /// The failover actor again: a person may close the breaker.
     pub reset_breaker: Recipient<ResetBreaker>,
     /// The topology again, for its events.
     pub events: Recipient<SubscribeEvents>,

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use flare_core::policy::breaker::BreakerSettings;
 use flare_core::simulation::{Conditions, Deployment, DeploymentError, Manner, Storage, study};
 
-use crate::outcome::Misuse;
+use crate::outcome::{Misuse, Output, print};
 
 /// The pairs of trip and reset that are shown when none is given, in percent (design.md 5).
 const PAIRS: [(u32, u32); 2] = [(50, 80), (30, 75)];
@@ -105,15 +105,6 @@ enum StorageOf {
     Memory,
 }
 
-/// How something is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For a person.
-    Text,
-    /// For a program.
-    Json,
-}
-
 /// Runs `flare-operator simulate`.
 pub(crate) fn run(simulate: &Simulate) -> Result<()> {
     let Simulate::Breaker(flags) = simulate;
@@ -130,7 +121,7 @@ pub(crate) fn run(simulate: &Simulate) -> Result<()> {
         Output::Json => report::json(&studies)?,
         Output::Text => table::of(&studies, flags.cases),
     };
-    crate::outcome::print(&text)
+    print(&text)
 }
 
 impl BreakerFlags {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::answers::{Failure, ask, ask_within};
 use super::sandbox::{self, Answer, Order};
 use super::{Admin, BODY_BYTES_MAX, events, guard, view};
-use crate::failover::ResetBreaker;
+use crate::failover::{GetBreaker, ResetBreaker};
 use crate::logs::LogStatus;
 use crate::overview::{ForgetNode, GetOverview, GetSessions, SWITCH_DEADLINE, SwitchMaster};
 use crate::topology::PrepareToLeave;
@@ -31,6 +31,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/nodes/{key}", web::delete().to(delete_node))
             .route("/nodes/{key}/leave", web::post().to(post_leave))
             .route("/partitions/{partition}/switchover", web::post().to(switch_master))
+            .route("/breaker", web::get().to(get_breaker))
             .route("/breaker/reset", web::post().to(reset_breaker))
             .route("/sandbox", web::get().to(get_sandbox))
             .route("/sandbox/{order}", web::post().to(post_sandbox)),
@@ -202,6 +203,15 @@ async fn switch_master(
         .await?
         .map_err(Failure::Refused)?;
     Ok(answer(json!({ "switched": partition })))
+}
+
+async fn get_breaker(
+    request: HttpRequest,
+    admin: web::Data<Admin>,
+) -> Result<HttpResponse, Failure> {
+    guard::check_read(&request)?;
+    let status = ask(&admin.sources.breaker, "failover", GetBreaker).await?;
+    Ok(answer(view::breaker(&status)))
 }
 
 async fn reset_breaker(

@@ -3,6 +3,9 @@
 //! The names are an interface: scripts read them. Fields are added, not renamed. Times are Unix
 //! milliseconds, durations milliseconds, unless the name says otherwise.
 
+mod breaker;
+
+pub use breaker::{BreakerSettingsView, BreakerView, breaker};
 use flare_core::model::{HashSettings, NodeKey, Role, State};
 use flare_core::stored::StoredNode;
 use flare_core::topology::{Blocked, Event, Facts, Mode, may_stop};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::Message;
 use flare_core::model::NodeKey;
-use flare_core::policy::breaker::BreakerSettings;
+use flare_core::policy::breaker::{Breaker, BreakerSettings, Census};
 use flare_core::policy::suspicion::{Evidence, MonitorSettings};
 use flare_core::topology::Snapshot;
 
@@ -40,3 +40,19 @@ pub struct ChangeSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ResetBreaker;
+
+/// Asks what the circuit breaker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "BreakerStatus")]
+pub struct GetBreaker;
+
+/// The answer to [`GetBreaker`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerStatus {
+    /// What it is doing.
+    pub breaker: Breaker,
+    /// What it last counted.
+    pub census: Census,
+    /// When it trips and resets; not enabled in manual mode.
+    pub settings: BreakerSettings,
+}

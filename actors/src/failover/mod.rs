@@ -10,7 +10,7 @@ mod messages;
 
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, SpawnHandle};
 use flare_core::model::Timestamp;
 use flare_core::policy::breaker::BreakerSettings;
 use flare_core::policy::failover::Failover;
@@ -157,5 +157,14 @@ impl Handler<ResetBreaker> for FailoverActor {
         info!("a person closes the circuit breaker");
         let told = self.failover.reset();
         self.carry_out(told, ctx);
+    }
+}
+
+impl Handler<GetBreaker> for FailoverActor {
+    type Result = MessageResult<GetBreaker>;
+
+    fn handle(&mut self, _: GetBreaker, _: &mut Context<Self>) -> Self::Result {
+        let (breaker, census) = self.failover.breaker();
+        MessageResult(BreakerStatus { breaker, census, settings: *self.failover.breaking() })
     }
 }

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
-use flare_actors::failover::ResetBreaker;
+use flare_actors::failover::{BreakerStatus, GetBreaker, ResetBreaker};
 use flare_actors::overview::{
     EventRecord, EventStream, ForgetNode, GetOverview, GetSessions, Overview, Sessions, Sources,
     SubscribeEvents, SwitchMaster,
 };
 use flare_actors::topology::PrepareToLeave;
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State};
+use flare_core::policy::breaker::{Breaker, BreakerSettings, Census};
 use flare_core::stored::{StoredNode, StoredTopology};
 use flare_core::topology::{Answer, Facts, Mode, Observation, Refusal, Snapshot};
 use flare_core::wanted::Wanted;
@@ -108,6 +109,7 @@ impl Probe {
             forget: addr.clone().recipient(),
             switch: addr.clone().recipient(),
             leave: addr.clone().recipient(),
+            breaker: addr.clone().recipient(),
             reset_breaker: addr.clone().recipient(),
             events: addr.clone().recipient(),
         };
@@ -147,6 +149,18 @@ impl Handler<PrepareToLeave> for Probe {
         };
         self.orders.push(Ordered::Leave(order));
         MessageResult(answer)
+    }
+}
+
+impl Handler<GetBreaker> for Probe {
+    type Result = MessageResult<GetBreaker>;
+
+    fn handle(&mut self, _: GetBreaker, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(BreakerStatus {
+            breaker: Breaker::Open,
+            census: Census { assigned: 6, dead: 3, unheard: 1 },
+            settings: BreakerSettings::default(),
+        })
     }
 }
 

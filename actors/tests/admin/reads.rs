@@ -238,3 +238,21 @@ fn what_is_not_there_is_a_sentence() {
         },
     );
 }
+
+#[test]
+fn the_circuit_breaker_is_told_with_its_count_and_its_thresholds() {
+    with_admin(
+        Probe::new(two_by_two()),
+        |_| (),
+        |server, _| async move {
+            let told = get(server, "/api/v1/breaker").await.json();
+            assert_eq!(told["state"], "open");
+            assert_eq!((&told["assigned"], &told["dead"]), (&6.into(), &3.into()));
+            assert_eq!(told["unheard"], 1);
+            assert_eq!(told["settings"]["tripThresholdPercent"], 50);
+            assert_eq!(told["settings"]["resetThresholdPercent"], 80);
+            assert_eq!(told["settings"]["minDeadNodes"], 2);
+            assert_eq!(told["settings"]["autoResetEnabled"], true);
+        },
+    );
+}

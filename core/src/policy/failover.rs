@@ -46,6 +46,11 @@ impl Failover {
         self.settings = settings;
     }
 
+    /// The thresholds in force.
+    pub fn breaking(&self) -> &BreakerSettings {
+        &self.settings
+    }
+
     /// What the breaker is doing, and what it last counted.
     pub fn breaker(&self) -> (Breaker, Census) {
         (self.breaker, self.census)

@@ -1,0 +1,148 @@
+//! The commands for an index that runs, against one: what a person reads, and the exit codes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const MANIFEST: &str = "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
+    metadata: {name: games}\nspec:\n  partitions: 2\n  replicas: 2\n";
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_flare-operator"))
+}
+
+/// A running index without nodes; killed when the test ends.
+struct Index {
+    process: Child,
+    listens: SocketAddr,
+    admin: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Index {
+    fn start(automatic: bool) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let manifest = folder.path().join("cluster.yaml");
+        fs::write(&manifest, MANIFEST).expect("there is room");
+        let mut command = program();
+        command.args(["index", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--metrics", "off", "--log", "off", "--data-dir"]).arg(folder.path());
+        if automatic {
+            command.arg("--cluster").arg(&manifest);
+        }
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("it can be started");
+        let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        let mut address = |what: &str| -> SocketAddr {
+            let line = lines.next().expect("a line").expect("text");
+            let address = line.strip_prefix(what).unwrap_or_else(|| panic!("{line}"));
+            address.parse().expect("an address")
+        };
+        let listens = address("index listening on ");
+        let admin = address("admin listening on ");
+        Self { process, listens, admin, _folder: folder }
+    }
+
+    /// The command's exit code, and what it said on stdout and stderr.
+    fn ask(&self, args: &[&str]) -> (i32, String, String) {
+        ask(args, self.admin)
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn ask(args: &[&str], admin: SocketAddr) -> (i32, String, String) {
+    let output: Output = program()
+        .args(args)
+        .args(["--admin", &admin.to_string()])
+        // A proxy of the environment is not for this machine.
+        .env("http_proxy", "http://127.0.0.1:1")
+        .output()
+        .expect("the program can be started");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn status_tells_the_map_the_breaker_and_what_is_in_the_way() {
+    let index = Index::start(true);
+    let (code, told, _) = index.ask(&["status"]);
+    assert_eq!(code, 0);
+    assert!(told.starts_with("games, map version 0, wanted: 2 partitions of 2 copies\n"), "{told}");
+    assert!(told.contains("circuit breaker: closed (0 of 0 nodes with a role are dead)"), "{told}");
+    assert!(told.contains("in the way:\n- "), "{told}");
+    let (_, json, _) = index.ask(&["status", "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["topology"]["cluster"], "games");
+    assert_eq!(json["breaker"]["state"], "closed");
+}
+
+#[test]
+fn a_node_that_joined_is_shown() {
+    let index = Index::start(false);
+    let mut stream = TcpStream::connect(index.listens).expect("it listens");
+    stream.write_all(b"node add 127.0.0.1 1\r\n").expect("it reads");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("it answers");
+    assert!(line.starts_with("NODE 127.0.0.1 1"), "{line}");
+    let (code, told, _) = index.ask(&["status"]);
+    assert_eq!(code, 0);
+    assert!(told.contains("map version 1, assigned by hand"), "{told}");
+    assert!(told.contains("without a partition: 127.0.0.1:1 ("), "{told}");
+    assert!(told.contains("the circuit breaker is switched off"), "{told}");
+}
+
+#[test]
+fn the_breaker_is_shown_and_closed() {
+    let index = Index::start(true);
+    for order in ["status", "reset"] {
+        let (code, told, said) = index.ask(&["breaker", order]);
+        assert_eq!(code, 0, "{said}");
+        assert!(told.contains("circuit breaker: closed"), "{told}");
+        assert!(told.contains("opens at 50 % dead and 2 dead nodes at least"), "{told}");
+        assert!(told.contains("closes by itself when 80 % stay healthy"), "{told}");
+    }
+}
+
+#[test]
+fn what_the_index_refuses_is_said_in_its_words() {
+    let index = Index::start(true);
+    let refused = |args: &[&str], sentence: &str| {
+        let (code, told, said) = index.ask(args);
+        assert_eq!((code, told.as_str()), (1, ""), "{said}");
+        assert!(said.starts_with("flare-operator: refused: "), "{said}");
+        assert!(said.contains(sentence), "{said}");
+    };
+    refused(&["switchover", "--partition", "0"], "no active slave could take over");
+    refused(&["switchover", "--partition", "0", "--to", "a:1", "--pause"], "no active slave");
+    refused(&["leave", "--node", "10.0.0.7:12121"], "no such node");
+    refused(&["leave", "--node", "a/b:1", "--cancel"], "no such node");
+}
+
+#[test]
+fn a_wrong_command_line_and_an_index_that_does_not_answer_have_a_code_of_their_own() {
+    let index = Index::start(true);
+    let (code, _, said) = index.ask(&["leave", "--node", "nonsense"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("a node is named name:port"), "{said}");
+
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = unused.local_addr().expect("its address");
+    drop(unused);
+    for args in [&["status"][..], &["breaker", "reset"], &["switchover", "--partition", "0"]] {
+        let (code, told, said) = ask(args, nobody);
+        assert_eq!((code, told.as_str()), (2, ""), "{args:?}: {said}");
+        assert!(said.contains(&format!("no index answers at {nobody}")), "{said}");
+    }
+
+    // The port of the index itself speaks another protocol.
+    let (code, _, said) = ask(&["status"], index.listens);
+    assert_eq!(code, 2, "{said}");
+}
