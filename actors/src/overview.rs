@@ -101,8 +101,8 @@ pub struct SwitchMaster {
 }
 
 /// How long admin waits for the end of a swap, or until a node may be stopped: the deadlines of
-/// all steps together (6.5 s), and some.
-pub const SWITCH_DEADLINE: Duration = Duration::from_secs(9);
+/// all steps together (12.5 s), and some.
+pub const SWITCH_DEADLINE: Duration = Duration::from_secs(14);
 
 /// Asks to be told of the events of the topology from now on, and for the latest ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

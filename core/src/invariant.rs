@@ -129,7 +129,9 @@ fn map_is_accepted(stored: &StoredTopology, found: &mut Vec<Violation>) {
             format!("partitions {preparing:?} prepare while {} are active", active.len()),
         );
     }
-    for (key, node) in &stored.nodes {
+    // A relay that is not needed any more is a slave of nothing, on purpose.
+    let relay = stored.handover.as_ref().and_then(|handover| handover.relay.as_ref());
+    for (key, node) in stored.nodes.iter().filter(|(key, _)| Some(*key) != relay) {
         let partition = node.entry.partition;
         let known = active.contains(&partition) || preparing.contains(&partition);
         if node.entry.role == Role::Slave && node.entry.state != State::Down && !known {
@@ -250,8 +252,8 @@ fn swapped(before: &StoredTopology, after: &StoredTopology, key: &NodeKey) -> bo
             let entry = stored.nodes.get(key).map(|node| node.entry);
             entry.is_none_or(|entry| entry.partition == handover.partition)
         });
-        let named = [Some(&handover.from), Some(&handover.to), handover.relay.as_ref()];
-        partition_kept && named.contains(&Some(key))
+        let party = *key == handover.from || *key == handover.to;
+        partition_kept && party || handover.relay.as_ref() == Some(key)
     })
 }
 

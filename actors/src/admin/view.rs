@@ -178,10 +178,11 @@ pub fn topology(
     }
 }
 
-/// The partitions of the map: as many as the highest number that a node has, and one.
+/// The partitions of the map: as many as the highest number that a master has, and one.
 pub(super) fn partitions(overview: &Overview) -> Vec<PartitionView> {
     let entries = || overview.snapshot.entries();
-    let count = entries().map(|(_, entry)| entry.partition + 1).max().unwrap_or(0).max(0);
+    let masters = entries().filter(|(_, entry)| entry.role == Role::Master);
+    let count = masters.map(|(_, entry)| entry.partition + 1).max().unwrap_or(0).max(0);
     let mut partitions: Vec<PartitionView> = (0..count)
         .map(|partition| PartitionView {
             partition,

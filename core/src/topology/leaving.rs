@@ -14,7 +14,7 @@ use crate::stored::{Leaving, StoredNode};
 use crate::topology::{Answer, Effect, Event, Origin, Refusal, RequestId, Step, Topology};
 
 /// How long the answer to a node that leaves waits for its partition to be handed over, at most:
-/// the deadlines of all steps of a handover together, and some.
+/// long enough for a handover in which one node hangs. The handover itself goes on after it.
 pub const LEAVE_MILLIS_MAX: u64 = 7_000;
 
 /// How many may wait so at one time (R16).

@@ -223,7 +223,7 @@ impl Topology {
             }
             Input::ClientsEnded { node } => self.clients_ended(&node, now, step),
             Input::RelayOpened { relay } => self.relay_opened(relay, now, step),
-            Input::RelayEnded => self.relay_ended(now, step),
+            Input::RelayEnded => self.relay_ended(),
             Input::PrepareToLeave { request, node, leaves, origin } => {
                 self.prepare_to_leave(request, node, (leaves, origin), now, step)
             }

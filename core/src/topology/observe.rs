@@ -46,7 +46,7 @@ impl Topology {
                 self.handover_acknowledged(&node, version, now, step);
             }
             Input::QueueDrained { node, towards } => {
-                self.queue_drained(&node, towards);
+                self.queue_drained(&node, towards, now, step);
                 self.push_drained(&node, towards, now, step);
                 self.drained(&node, towards);
             }
@@ -99,7 +99,6 @@ impl Topology {
         let old = if same || known.is_none() { OldProcess::Alive } else { OldProcess::Gone };
         self.settle_held(node, old, now, step);
         self.push_acknowledged(node, version, now, step);
-        self.handover_acknowledged(node, version, now, step);
         self.watch_drains(step);
         self.handover_acknowledged(node, version, now, step);
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{NodeKey, State, Timestamp};
-use crate::topology::handover::Audience;
+use crate::topology::handover::{Audience, RELEASING_MILLIS_MAX};
 use crate::topology::{Effect, RequestId, Step, Targets, Topology};
 
 /// How long the other nodes wait at most until a new master has taken in the map (R9); a hung
@@ -71,7 +71,13 @@ impl Topology {
         let Told { first, mut left_out, last } = told;
         let mut waiting = BTreeSet::from_iter(first);
         let (mut all_asked, mut keep) = (Vec::new(), last);
-        let mut deadline = now.plus_millis(FIRST_PUSH_WAIT_MILLIS);
+        // Nobody writes to who takes over in a handover before it knows: the relay waits, and the
+        // handover goes another way before this is over.
+        let wait = match self.snapshot.stored().handover {
+            Some(_) => 2 * RELEASING_MILLIS_MAX,
+            None => FIRST_PUSH_WAIT_MILLIS,
+        };
+        let mut deadline = now.plus_millis(wait);
         if let Some(before) = self.staged_push.take() {
             left_out.extend(before.left_out);
             all_asked = before.asked;

@@ -62,13 +62,13 @@ impl Snapshot {
         self.stored.nodes.get(key)
     }
 
-    /// May this node be told of this map? While a master is swapped a map is for some only
-    /// (flare-protocol.md 12).
+    /// May this node be told of this map before the others are? While a master is swapped a map
+    /// is for some only, and at its end for the one who serves first (flare-protocol.md 12).
     pub fn is_for(&self, node: &NodeKey) -> bool {
         self.stored.handover.as_ref().is_none_or(|handover| match handover.step {
             HandoverStep::Holding => *node != handover.from,
             HandoverStep::Switching => *node == handover.from,
-            HandoverStep::Releasing => true,
+            HandoverStep::Releasing => *node == handover.to,
         })
     }
 
@@ -109,6 +109,6 @@ mod tests {
         };
         assert_eq!(told(HandoverStep::Holding), [false, true, true]);
         assert_eq!(told(HandoverStep::Switching), [true, false, false]);
-        assert_eq!(told(HandoverStep::Releasing), [true, true, true]);
+        assert_eq!(told(HandoverStep::Releasing), [false, true, false]);
     }
 }

@@ -17,7 +17,7 @@ use super::map::NodeMap;
 use super::process::{Process, Program};
 
 /// How long the index may take to tell how a swap of a master ended: longer than its own limits.
-const SWITCH_WITHIN: Duration = Duration::from_secs(15);
+const SWITCH_WITHIN: Duration = Duration::from_secs(20);
 
 /// Which program plays the index.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! How a handover begins: who would swap with whom, clients led away, the relay opened.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::policy::promotion;
@@ -61,7 +61,8 @@ impl Topology {
             before: Some(Before::Clients(how.way)),
             version: 0,
             unacknowledged: BTreeSet::new(),
-            undrained: BTreeSet::new(),
+            owing: BTreeMap::new(),
+            taken_back: None,
             allowance: CLIENTS_MILLIS_MAX,
             deadline: Some(now.plus_millis(CLIENTS_MILLIS_MAX)),
         });

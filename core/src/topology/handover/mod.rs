@@ -8,22 +8,24 @@
 //! deadline, after which the swap is taken back or completed: never left between.
 
 mod begin;
+mod ending;
 mod progress;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
-use crate::stored::{HandoverStep, StoredHandover, StoredNode, StoredTopology};
+use crate::stored::{HandoverStep, StoredHandover, StoredNode};
 use crate::topology::transitions::{Change, set};
-use crate::topology::{Answer, Effect, Event, HandoverWay, Refusal, RequestId, Step, Topology};
+use crate::topology::{Event, HandoverWay, Refusal, RequestId, Topology};
 
 /// All nodes must have taken in that the old master is none, and sent it what they had, in this
 /// time; else the swap is taken back. Seen: 25 ms (flare-protocol.md 12).
 pub const HOLDING_MILLIS_MAX: u64 = 2_000;
 
 /// The old master must have taken in its new role, and sent what it owes, in this time; else the
-/// swap goes on without it, as after a death.
-pub const SWITCHING_MILLIS_MAX: u64 = 1_000;
+/// swap goes on without it, as after a death. Longer than it takes to find a hung node dead: who is
+/// only slow for some seconds must not lose what it has acknowledged and not yet sent on.
+pub const SWITCHING_MILLIS_MAX: u64 = 5_000;
 
 /// The nodes must have taken in the final map, and the relay handed over, in this time; else the
 /// relay ends all the same.
@@ -63,7 +65,11 @@ pub(super) struct Running {
     /// The version that shows the present step; 0 before the first.
     version: u64,
     unacknowledged: BTreeSet<NodeKey>,
-    undrained: BTreeSet<NodeKey>,
+    /// The thread types towards which each node may still have something queued; looked at one
+    /// after the other, once the node has taken the map in.
+    owing: BTreeMap<NodeKey, Vec<u32>>,
+    /// Why it is being taken back, if it is.
+    taken_back: Option<&'static str>,
     /// How long the present step may take, in milliseconds, from the moment its map is stored.
     allowance: u64,
     /// When it has to be over; not known before its map is stored.
@@ -124,161 +130,50 @@ impl Topology {
         Ok(())
     }
 
-    /// Step 3: the new master serves, and everybody is told; `from` says whether the old master
-    /// goes on as a slave.
-    fn release_writes(&mut self, from: Party) -> Result<(), Refusal> {
-        let Some(mut plan) = self.proposed.handover.clone() else { return Ok(()) };
-        plan.step = HandoverStep::Releasing;
-        let mut draft = self.proposed.clone();
-        from.settle(&mut draft, &plan.from, Role::Slave);
-        set(&mut draft, &plan.to, |entry| {
-            entry.role = Role::Master;
-            entry.state = State::Active;
-        });
-        if let Some(relay) = &plan.relay {
-            set(&mut draft, relay, |entry| {
-                entry.role = Role::Slave;
-                entry.state = State::Down;
-            });
-        }
-        draft.handover = Some(plan.clone());
-        let first = vec![plan.to.clone()];
-        let why = format!("{} takes partition {} over", plan.to, plan.partition);
-        self.accept(draft, Change { first, ..Change::because(why) })?;
-        let audience = self.living();
-        self.await_step(plan, audience, RELEASING_MILLIS_MAX);
-        Ok(())
-    }
-
-    /// The last step: the relay leaves the map.
-    fn complete(&mut self, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
-        let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
-        let mut draft = self.proposed.clone();
-        draft.handover = None;
-        if let Some(relay) = &plan.relay {
-            draft.nodes.remove(relay);
-            self.accept(draft, Change::because("the relay is not needed any more"))?;
-        } else {
-            self.record(|stored| stored.handover = None);
-        }
-        self.tell_handover(&plan, format!("{} is the master", plan.to));
-        self.end_handover(None, now, step);
-        Ok(())
-    }
-
-    /// The old master keeps its partition; `to` says whether the other goes on as its slave.
-    fn take_back(
-        &mut self,
-        to: Party,
-        why: &'static str,
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
-        let Some(plan) = self.proposed.handover.clone() else {
-            self.end_handover(Some(Refusal::TakenBack(why)), now, step);
-            return Ok(());
-        };
-        let mut draft = self.proposed.clone();
-        draft.handover = None;
-        to.settle(&mut draft, &plan.to, Role::Slave);
-        Party::Lives.settle(&mut draft, &plan.from, Role::Master);
-        if let Some(relay) = &plan.relay {
-            draft.nodes.remove(relay);
-        }
-        let first = vec![plan.from.clone()];
-        self.accept(draft, Change { first, ..Change::because(why) })?;
-        self.tell_handover(&plan, format!("taken back, {} stays the master: {why}", plan.from));
-        self.end_handover(Some(Refusal::TakenBack(why)), now, step);
-        Ok(())
-    }
-
-    /// It is over; one that nobody asked for, and that failed, is tried again after a pause.
-    fn end_handover(&mut self, refusal: Option<Refusal>, now: Timestamp, step: &mut Step) {
-        let Some(running) = self.handover.take() else { return };
-        if running.asked.is_none()
-            && let Some(refusal) = &refusal
-        {
-            let order = format!("hand partition {} over", running.plan.partition);
-            let refused = Event::OrderRefused { order, refusal: refusal.clone() };
-            step.effects.push(Effect::Happened(refused));
-            self.facts.entry(running.plan.from.clone()).or_default().failed(now);
-        }
-        match (running.asked, refusal) {
-            (Some(request), Some(refusal)) => {
-                let answer = Answer::Refused(refusal);
-                step.effects.push(Effect::Reply { request, answer });
-            }
-            (Some(request), None) => self.gathered.asked.push((request, false)),
-            (None, _) => {}
-        }
-        if let Some(relay) = running.plan.relay {
-            // What it still holds goes to whoever is the master now, and ends with it.
-            let master = self.proposed.nodes.iter().find(|(key, node)| {
-                **key != relay
-                    && node.entry.is_master_of(running.plan.partition)
-                    && node.entry.state == State::Active
-            });
-            if let Some((to, _)) = master {
-                step.effects.push(Effect::ReleaseRelay { to: to.clone() });
-            }
-            step.effects.push(Effect::CloseRelay);
-        }
-    }
-
-    /// The store failed under it: what is committed says how to go on.
-    pub(super) fn abandon_handover(&mut self, refusal: &Refusal, now: Timestamp, step: &mut Step) {
-        if self.handover.is_some() {
-            self.end_handover(Some(refusal.clone()), now, step);
-        }
-    }
-
     fn tell_handover(&mut self, plan: &StoredHandover, what: String) {
         let partition = plan.partition;
         self.gathered.events.push(Event::Handover { partition, what });
     }
 
     fn await_step(&mut self, plan: StoredHandover, nodes: BTreeSet<NodeKey>, allowance: u64) {
-        let asked = self.handover.take().and_then(|running| running.asked);
+        let before = self.handover.take();
+        let taken_back = before.as_ref().and_then(|running| running.taken_back);
+        let owed = self.owed_in(&plan);
+        let owing = nodes.iter().map(|node| (node.clone(), owed.clone()));
         self.handover = Some(Running {
-            asked,
+            asked: before.and_then(|running| running.asked),
             before: None,
             version: self.proposed.version,
-            undrained: nodes.clone(),
+            owing: owing.filter(|(_, owed)| !owed.is_empty()).collect(),
             unacknowledged: nodes,
             plan,
+            taken_back,
             allowance,
             deadline: None,
         });
     }
-}
 
-/// What becomes of a party of the swap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Party {
-    Lives,
-    Dead,
-}
-
-impl Party {
-    /// Gives it the role it ends with; a dead one ends as any dead node does.
-    fn settle(self, draft: &mut StoredTopology, key: &NodeKey, role: Role) {
-        set(draft, key, |entry| match self {
-            _ if entry.role == Role::Proxy => {}
-            Self::Dead => entry.become_proxy(State::Down),
-            Self::Lives => {
-                entry.role = role;
-                entry.state = State::Active;
+    /// The thread types of the nodes that must not be owed anything when the present step ends.
+    fn owed_in(&self, plan: &StoredHandover) -> Vec<u32> {
+        let nodes = &self.proposed.nodes;
+        let thread_type = |key: &NodeKey| nodes.get(key).map(|node| node.entry.thread_type);
+        match plan.step {
+            HandoverStep::Holding => thread_type(&plan.from).into_iter().collect(),
+            // All that hold a copy: what the old master sends late would undo what the new one
+            // has sent meanwhile (flare-protocol.md 4.5: a set older than a deletion is taken).
+            HandoverStep::Switching => nodes
+                .iter()
+                .filter(|(key, node)| {
+                    let copy = node.entry.role == Role::Slave && node.entry.state != State::Down;
+                    node.entry.partition == plan.partition
+                        && (copy || **key == plan.to)
+                        && **key != plan.from
+                })
+                .map(|(_, node)| node.entry.thread_type)
+                .collect(),
+            HandoverStep::Releasing => {
+                plan.relay.as_ref().and_then(thread_type).into_iter().collect()
             }
-        });
+        }
     }
-}
-
-/// The thread type of the node that must not be owed anything when the present step ends.
-fn former_target(stored: &StoredTopology, plan: &StoredHandover) -> Option<u32> {
-    let target = match plan.step {
-        HandoverStep::Holding => &plan.from,
-        HandoverStep::Switching => &plan.to,
-        HandoverStep::Releasing => plan.relay.as_ref()?,
-    };
-    stored.nodes.get(target).map(|node| node.entry.thread_type)
 }

@@ -4,13 +4,23 @@ use std::collections::BTreeSet;
 
 use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::stored::HandoverStep;
-use crate::topology::handover::{
-    Audience, Before, Party, RESUMED_MILLIS_MAX, Running, former_target,
-};
+use crate::topology::handover::ending::Party;
+use crate::topology::handover::{Audience, Before, RESUMED_MILLIS_MAX, Running};
 use crate::topology::{Effect, Event, Refusal, Step, Topology};
 
+impl Running {
+    /// Has the next queue of a node watched, which has taken the map in.
+    fn watch_next(&self, node: &NodeKey, now: Timestamp, step: &mut Step) {
+        if let Some(towards) = self.owing.get(node).and_then(|owed| owed.first()) {
+            let until = self.deadline.unwrap_or(now.plus_millis(self.allowance));
+            let (node, towards) = (node.clone(), *towards);
+            step.effects.push(Effect::WatchQueue { node, towards, until });
+        }
+    }
+}
+
 impl Topology {
-    /// An acknowledgement: the node is watched until it owes its former target nothing.
+    /// An acknowledgement: the node is watched until it owes nobody anything any more.
     pub(in crate::topology) fn handover_acknowledged(
         &mut self,
         node: &NodeKey,
@@ -26,35 +36,32 @@ impl Topology {
         if plan.step == HandoverStep::Releasing && *node == plan.to && plan.relay.is_some() {
             step.effects.push(Effect::ReleaseRelay { to: node.clone() });
         }
-        match former_target(&self.proposed, plan) {
-            Some(towards) => {
-                let until = running.deadline.unwrap_or(now.plus_millis(running.allowance));
-                let node = node.clone();
-                step.effects.push(Effect::WatchQueue { node, towards, until });
-            }
-            None => {
-                running.undrained.remove(node);
-            }
-        }
+        running.watch_next(node, now, step);
     }
 
-    /// A node has nothing left towards its former target.
-    pub(in crate::topology) fn queue_drained(&mut self, node: &NodeKey, towards: u32) {
+    /// A node has nothing left towards one of those that it may have owed something.
+    pub(in crate::topology) fn queue_drained(
+        &mut self,
+        node: &NodeKey,
+        towards: u32,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
         let Some(running) = &mut self.handover else { return };
-        if former_target(&self.proposed, &running.plan) == Some(towards) {
-            running.undrained.remove(node);
+        let Some(owed) = running.owing.get_mut(node) else { return };
+        owed.retain(|other| *other != towards);
+        if owed.is_empty() {
+            running.owing.remove(node);
+        } else {
+            running.watch_next(node, now, step);
         }
     }
 
     /// The relay ended by itself: while it stood in for the master, the old one takes over again.
-    pub(in crate::topology) fn relay_ended(
-        &mut self,
-        now: Timestamp,
-        step: &mut Step,
-    ) -> Result<(), Refusal> {
+    pub(in crate::topology) fn relay_ended(&mut self) -> Result<(), Refusal> {
         match &self.handover {
             Some(running) if running.version > 0 && running.plan.step == HandoverStep::Holding => {
-                self.take_back(Party::Lives, "the relay ended", now, step)
+                self.take_back(Party::Lives, "the relay ended")
             }
             _ => Ok(()),
         }
@@ -69,17 +76,18 @@ impl Topology {
     ) -> Option<Result<(), Refusal>> {
         let plan = self.proposed.handover.clone()?;
         match plan.step {
-            HandoverStep::Releasing if plan.from == *key || plan.to == *key => {
+            HandoverStep::Releasing if plan.to == *key && self.may_go_back() => {
+                Some(self.take_back(Party::Dead, "the new master died"))
+            }
+            HandoverStep::Releasing if plan.to == *key => {
                 // The swap itself is over: what follows is an ordinary death.
                 if let Err(refusal) = self.complete(now, step) {
                     return Some(Err(refusal));
                 }
                 None
             }
-            _ if plan.from == *key => Some(self.release_writes(Party::Dead)),
-            _ if plan.to == *key => {
-                Some(self.take_back(Party::Dead, "the new master died", now, step))
-            }
+            _ if plan.from == *key => Some(self.let_successor_serve(Party::Dead)),
+            _ if plan.to == *key => Some(self.take_back(Party::Dead, "the new master died")),
             _ => None,
         }
     }
@@ -95,7 +103,7 @@ impl Topology {
     /// Looks after every input whether the present step is over, done or not.
     pub(in crate::topology) fn advance_handover(&mut self, now: Timestamp, step: &mut Step) {
         let outcome = match &mut self.handover {
-            None if self.proposed.handover.is_some() => self.resume_handover(now, step),
+            None if self.proposed.handover.is_some() => self.resume_handover(),
             None => return,
             Some(Running { before: Some(before), deadline, .. }) => match *before {
                 _ if deadline.is_some_and(|deadline| now < deadline) => return,
@@ -116,7 +124,7 @@ impl Topology {
                     })
                 };
                 running.unacknowledged.retain(counts);
-                running.undrained.retain(counts);
+                running.owing.retain(|key, _| counts(key));
                 self.end_step(now, step)
             }
         };
@@ -130,41 +138,62 @@ impl Topology {
         let Some(running) = &self.handover else { return Ok(()) };
         let late = running.is_late(now);
         let stored = self.snapshot.version() >= running.version;
-        let done = stored && running.unacknowledged.is_empty() && running.undrained.is_empty();
+        let done = stored && running.unacknowledged.is_empty() && running.owing.is_empty();
         let linked = |key: &NodeKey| self.facts.get(key).is_some_and(|facts| facts.linked);
         let (from_lives, to_lives) = (linked(&running.plan.from), linked(&running.plan.to));
+        let from_knows = !running.unacknowledged.contains(&running.plan.from);
         match running.plan.step {
             HandoverStep::Holding if done && to_lives => self.switch_master(),
             HandoverStep::Holding if late && !from_lives && to_lives => {
-                self.release_writes(Party::Dead)
+                self.let_successor_serve(Party::Dead)
             }
             HandoverStep::Holding if late => {
-                self.take_back(Party::Lives, "not all nodes took the map in time", now, step)
+                self.take_back(Party::Lives, "not all nodes took the map in time")
             }
-            HandoverStep::Switching if (done || late) && to_lives => {
-                self.release_writes(Party::Lives)
+            HandoverStep::Switching if done && to_lives => self.let_successor_serve(Party::Lives),
+            HandoverStep::Switching if late && !to_lives => {
+                self.take_back(Party::Dead, "the new master does not answer")
             }
-            HandoverStep::Switching if late => {
-                self.take_back(Party::Lives, "the new master does not answer", now, step)
+            HandoverStep::Switching if late && from_knows => {
+                self.take_back(Party::Lives, "the old master did not get rid of its writes")
+            }
+            // It may go on as the master for those who reach it: only a new copy makes it a slave.
+            HandoverStep::Switching if late => self.let_successor_serve(Party::Dead),
+            HandoverStep::Releasing if late && self.may_go_back() => {
+                self.take_back(Party::Dead, "the new master does not answer")
             }
             HandoverStep::Releasing if done || late => self.complete(now, step),
             _ => Ok(()),
         }
     }
 
+    /// Nobody was told of the new master, since it has not taken that in itself, and the old one is
+    /// there to go on.
+    fn may_go_back(&self) -> bool {
+        self.handover.as_ref().is_some_and(|running| {
+            running.taken_back.is_none()
+                && running.unacknowledged.contains(&running.plan.to)
+                && self.facts.get(&running.plan.from).is_some_and(|facts| facts.linked)
+        })
+    }
+
     /// After a restart: held writes are given back to the old master, who was not told; a switch
     /// that it may know of is completed.
-    fn resume_handover(&mut self, now: Timestamp, step: &mut Step) -> Result<(), Refusal> {
+    fn resume_handover(&mut self) -> Result<(), Refusal> {
         let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
-        let audience = match plan.step {
-            HandoverStep::Holding => {
-                return self.take_back(Party::Lives, "the index was started again", now, step);
+        match plan.step {
+            HandoverStep::Holding => self.take_back(Party::Lives, "the index was started again"),
+            HandoverStep::Switching => {
+                let audience = BTreeSet::from([plan.from.clone()]);
+                self.await_step(plan, audience, RESUMED_MILLIS_MAX);
+                Ok(())
             }
-            HandoverStep::Switching => BTreeSet::from([plan.from.clone()]),
-            HandoverStep::Releasing => BTreeSet::new(),
-        };
-        self.await_step(plan, audience, RESUMED_MILLIS_MAX);
-        Ok(())
+            // Told anew, so that the one who serves is told first again.
+            HandoverStep::Releasing => {
+                let why = "the index was started again".to_owned();
+                self.release_writes(plan, Party::Lives, why)
+            }
+        }
     }
 
     /// Who is told of maps meanwhile; `None` is everybody.
