@@ -146,9 +146,8 @@ impl Party {
 
 /// The relay owns nothing any more, and yet stays reachable until nothing is queued towards it: a
 /// flared that chose its target under the old map and queues under the new one refuses the write
-/// if the target is down or gone by then (seen in one of 20 swaps). So the relay is an active
-/// slave, which takes writes, of a partition that does not exist, so that no master copies to it
-/// (flare-protocol.md 1.6, pass 2).
+/// if the target is down or gone by then. So the relay is an active slave, which takes writes, of
+/// a partition that does not exist, so that no master copies to it (flare-protocol.md 1.6).
 fn retire_relay(draft: &mut StoredTopology, relay: &NodeKey) {
     let masters = draft.nodes.values().filter(|node| node.entry.role == Role::Master);
     let highest = masters.map(|node| node.entry.partition).max().unwrap_or(0);
