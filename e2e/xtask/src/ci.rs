@@ -13,6 +13,8 @@ use crate::test::{self, cargo};
 /// Runs every step, also after one has failed: one run shows all there is to mend.
 pub(crate) fn main() -> Result<ExitCode> {
     let mut tally = Tally::default();
+    // First, since a machine that lacks something is to be told so at once.
+    let kubernetes = test::kubernetes_can_run(&mut tally);
     tally.add(run::step("format", || run::must(&mut cargo(&["fmt", "--all", "--check"]))));
     tally.add(run::step("clippy", || {
         run::must(
@@ -29,5 +31,8 @@ pub(crate) fn main() -> Result<ExitCode> {
     }));
     tally.add(run::step("short fuzz", fuzz::short));
     test::all(&mut tally);
+    if kubernetes {
+        test::kubernetes(&mut tally);
+    }
     Ok(test::finish(&tally))
 }

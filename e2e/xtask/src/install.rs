@@ -33,7 +33,11 @@ pub(crate) const NETCAT: Program =
 
 /// Installs those of `programs` that are missing, all in one go.
 pub(crate) fn programs(programs: &[Program]) -> Result<()> {
-    let missing: Vec<&Program> = programs.iter().filter(|p| find(p.name).is_none()).collect();
+    packages(&programs.iter().filter(|p| find(p.name).is_none()).collect::<Vec<_>>())
+}
+
+/// Installs the packages of programs that are missing, all in one go.
+pub(crate) fn packages(missing: &[&Program]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

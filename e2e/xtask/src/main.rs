@@ -3,6 +3,11 @@
 //! `test` runs every kind of test there is and says how many passed; `ci` runs what gates a
 //! landing. Each subcommand is a module; this file only reads the command line.
 
+#![deny(clippy::print_stdout)]
+
+#[macro_use]
+mod say;
+
 mod bench;
 mod ci;
 mod cluster;

@@ -40,7 +40,7 @@ pub(crate) fn counted(part: &str, dialect: Dialect, command: &mut Command) -> Ro
 /// Runs a step that either succeeds or not; only its failure counts.
 pub(crate) fn step(part: &str, work: impl FnOnce() -> Result<()>) -> Row {
     let started = Instant::now();
-    println!("\n== {part}");
+    say!("\n== {part}");
     let failed = match work() {
         Ok(()) => 0,
         Err(error) => {
@@ -48,12 +48,12 @@ pub(crate) fn step(part: &str, work: impl FnOnce() -> Result<()>) -> Row {
             1
         }
     };
-    println!("== {part}: {} s", started.elapsed().as_secs());
+    say!("== {part}: {} s", started.elapsed().as_secs());
     Row { part: part.to_owned(), passed: 0, failed }
 }
 
 fn each_line(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<()> {
-    println!("$ {}", shown(command));
+    say!("$ {}", shown(command));
     let started = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
@@ -73,7 +73,7 @@ fn each_line(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<()>
     loop {
         match lines.recv_timeout(DEADLINE.saturating_sub(started.elapsed())) {
             Ok(line) => {
-                println!("{line}");
+                say!("{line}");
                 on_line(line.trim_end());
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,

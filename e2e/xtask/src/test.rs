@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use crate::cluster;
 use crate::install;
 use crate::run;
 use crate::tally::{Dialect, Tally};
@@ -27,8 +28,11 @@ enum Part {
     Suites,
     /// The page, in a real browser
     Browser,
+    /// A real Kubernetes, and the index and nodes in its pods; needs root, and runs only when named
+    Kubernetes,
 }
 
+/// Those that any machine can run.
 const ALL: [Part; 4] = [Part::Cargo, Part::Replay, Part::Suites, Part::Browser];
 
 /// Runs the chosen parts and prints what they came to.
@@ -50,7 +54,7 @@ pub(crate) fn all(tally: &mut Tally) {
 
 /// Prints the sum as the last line; the exit code says the same.
 pub(crate) fn finish(tally: &Tally) -> ExitCode {
-    print!("{}", tally.summary());
+    say!("{}", tally.summary().trim_end());
     if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -65,6 +69,39 @@ fn run_part(part: Part, tally: &mut Tally) {
         Part::Replay => end_to_end("wire replay", "replay", tally),
         Part::Suites => end_to_end("end-to-end suites", "suite", tally),
         Part::Browser => browser(tally),
+        Part::Kubernetes => {
+            if kubernetes_can_run(tally) {
+                kubernetes(tally);
+            }
+        }
+    }
+}
+
+/// Installs what a cluster needs, and tells what in this machine is in its way.
+pub(crate) fn kubernetes_can_run(tally: &mut Tally) -> bool {
+    needed("Kubernetes", tally, || {
+        cluster::install_needs()?;
+        run::must(beside("xtask").args(["cluster", "check"]))
+    })
+}
+
+/// Builds a cluster's parts, if they are not there, and runs the suites that need one.
+pub(crate) fn kubernetes(tally: &mut Tally) {
+    // Its own name, so that neither another run nor somebody's cluster is in its way.
+    let name = format!("ci-{}", std::process::id());
+    let cluster = |words: &[&str]| {
+        let mut command = beside("xtask");
+        command.arg("cluster").args(words).args(["--name", &name]);
+        command
+    };
+    if !needed("Kubernetes", tally, || build().and_then(|()| run::must(&mut cluster(&["build"])))) {
+        return;
+    }
+    tally.add(run::counted("Kubernetes", Dialect::Tap, &mut cluster(&["suite"])));
+    for seconds in ["0", "30"] {
+        let part = format!("the index in pods, DNS cache {seconds} s");
+        let mut suite = cluster(&["suite", "index", "--dns-cache", seconds]);
+        tally.add(run::counted(&part, Dialect::Tap, &mut suite));
     }
 }
 

@@ -63,6 +63,28 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The controllers that hierarchies of this machine have: `cpu`, `memory` and so on.
+pub(crate) fn controllers() -> Result<Vec<String>> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
+    let mut found = controllers_of(&mounts);
+    for hierarchy in hierarchies()? {
+        let text = fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default();
+        found.extend(text.split_whitespace().map(str::to_owned));
+    }
+    Ok(found)
+}
+
+/// Version 1 names the controllers of a hierarchy among its mount's options.
+fn controllers_of(mounts: &str) -> Vec<String> {
+    mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .filter(|fields| fields.get(2) == Some(&"cgroup"))
+        .flat_map(|fields| fields.get(3).map_or_else(Vec::new, |o| o.split(',').collect()))
+        .map(str::to_owned)
+        .collect()
+}
+
 fn mounted(mounts: &str) -> Vec<PathBuf> {
     mounts
         .lines()
@@ -146,5 +168,6 @@ mod tests {
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         let wanted = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"].map(PathBuf::from);
         assert_eq!(mounted(mounts), wanted);
+        assert_eq!(controllers_of(mounts), ["rw", "cpu"]);
     }
 }

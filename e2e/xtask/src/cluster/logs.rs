@@ -20,7 +20,7 @@ pub(crate) fn show(
 ) -> Result<ExitCode> {
     let names = names(paths)?;
     let Some(part) = part else {
-        println!("{}", names.join("\n"));
+        say!("{}", names.join("\n"));
         return Ok(ExitCode::SUCCESS);
     };
     let path = log_of(&paths.logs(), part);
@@ -28,7 +28,7 @@ pub(crate) fn show(
         bail!("there is no log of {part:?}; there are: {}", names.join(", "));
     }
     for line in last_lines(&path, lines) {
-        println!("{line}");
+        say!("{line}");
     }
     if follow {
         let mut file = File::open(&path).with_context(|| format!("open {}", path.display()))?;

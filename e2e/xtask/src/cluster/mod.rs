@@ -5,6 +5,7 @@
 //! `up` starts a keeper (keep.rs), which starts a supervisor in new namespaces (supervise.rs),
 //! which starts the parts. e2e/cluster holds the pinned modules and each part's configuration.
 
+mod able;
 mod cgroups;
 mod children;
 mod clean;
@@ -13,6 +14,7 @@ mod config;
 mod control;
 mod enter;
 mod events;
+mod go;
 mod keep;
 mod lock;
 mod logs;
@@ -69,6 +71,8 @@ struct Shape {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Say whether a cluster can be made on this machine, and what is in the way
+    Check,
     /// Build the parts that are not built yet (`up` does it too)
     Build,
     /// Start a cluster and wait until its nodes are Ready
@@ -130,14 +134,21 @@ enum Verb {
     Supervise,
 }
 
+/// Installs the programs that a cluster needs, where that may be done without a question.
+pub(crate) fn install_needs() -> Result<()> {
+    let paths = Paths::new("check", None, None)?;
+    needs::install(Built::look_up(&paths)?.is_complete())
+}
+
 /// Does what the arguments say.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let Args { name, cache, state, verb } = args;
     let paths = Paths::new(&name, cache, state)?;
     let order = match verb {
+        Verb::Check => return up::check(&paths),
         Verb::Build => {
             let built = Built::complete(&paths)?;
-            println!("all parts are in {}", built.folder().display());
+            say!("all parts are in {}", built.folder().display());
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Up { shape, foreground } => return up::up(&paths, &shape.plan(), foreground),
@@ -162,7 +173,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Kill { node, part } => Order::Kill { node, part },
         Verb::Api { what } => Order::Api { state: what },
     };
-    println!("{}", control::give(&paths, &order)?);
+    say!("{}", control::give(&paths, &order)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -187,6 +198,7 @@ mod tests {
     #[test]
     fn every_verb_can_be_given_with_the_global_options_around_it() {
         for line in [
+            "cluster check",
             "cluster build",
             "cluster up --nodes 3 --zones 3 --name ci --state /tmp --cache /tmp",
             "cluster --name ci down",

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::install::{self, Program};
+
 /// A program, what it is for, and the packages that hold it on Debian and on Fedora.
 struct Need(&'static str, &'static str, &'static str, &'static str);
 
@@ -18,11 +20,16 @@ const NEEDS: &[Need] = &[
     Need("nsenter", "enters namespaces", "util-linux", "util-linux"),
     Need("unshare", "makes namespaces", "util-linux", "util-linux"),
     Need("openssl", "makes the key that signs service accounts' tokens", "openssl", "openssl"),
+    SETPRIV,
+    Need("pgrep", "finds a part for the suite", "procps", "procps-ng"),
 ];
+
+const SETPRIV: Need =
+    Need("setpriv", "ends a build together with this program", "util-linux", "util-linux");
 
 const GO: Need = Need(
     "go",
-    "builds Kubernetes, once (1.21 or later; it gets a newer one)",
+    "builds Kubernetes, once (any version gets the one it takes)",
     "golang-go",
     "golang",
 );
@@ -38,8 +45,8 @@ const CNI: Need = Need(
 const CNI_FOLDERS: [&str; 4] =
     ["/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin", "/usr/local/lib/cni"];
 
-/// Refuses to go on unless everything that starting a cluster needs is here.
-pub(crate) fn check_for_start(parts_are_built: bool) -> Result<()> {
+/// What is missing for a start, or for the build that comes before it.
+fn missing(parts_are_built: bool) -> Vec<&'static Need> {
     let mut missing: Vec<&Need> = NEEDS.iter().filter(|need| find(need.0).is_none()).collect();
     if cni_folder().is_err() {
         missing.push(&CNI);
@@ -47,6 +54,23 @@ pub(crate) fn check_for_start(parts_are_built: bool) -> Result<()> {
     if !parts_are_built && find("go").is_none() {
         missing.push(&GO);
     }
+    missing
+}
+
+/// Installs what is missing, as [`install::packages`] may.
+pub(crate) fn install(parts_are_built: bool) -> Result<()> {
+    let named = |Need(program, purpose, debian, _): &Need| Program {
+        name: program,
+        package: debian,
+        used_by: purpose,
+    };
+    let wanted: Vec<Program> = missing(parts_are_built).into_iter().map(named).collect();
+    install::packages(&wanted.iter().collect::<Vec<_>>())
+}
+
+/// Refuses to go on unless everything that starting a cluster needs is here.
+pub(crate) fn check_for_start(parts_are_built: bool) -> Result<()> {
+    let missing = missing(parts_are_built);
     let root = rustix::process::geteuid().is_root();
     if root && missing.is_empty() {
         return Ok(());
@@ -56,9 +80,10 @@ pub(crate) fn check_for_start(parts_are_built: bool) -> Result<()> {
 
 /// Refuses to go on unless the parts can be built.
 pub(crate) fn check_for_build() -> Result<()> {
-    match find("go") {
-        Some(_) => Ok(()),
-        None => bail!("{}", report(true, &[&GO])),
+    let needed = [&GO, &SETPRIV].into_iter().filter(|need| find(need.0).is_none());
+    match needed.collect::<Vec<_>>()[..] {
+        [] => Ok(()),
+        ref missing => bail!("{}", report(true, missing)),
     }
 }
 

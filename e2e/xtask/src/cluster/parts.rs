@@ -11,7 +11,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::command::run;
+use super::command::{run, words};
+use super::go;
 use super::needs;
 use super::paths::Paths;
 
@@ -83,13 +84,14 @@ impl Built {
         let lock =
             File::create(&lock_path).with_context(|| format!("open {}", lock_path.display()))?;
         if lock.try_lock().is_err() {
-            println!("another build is under way; waiting for it");
+            say!("another build is under way; waiting for it");
             lock.lock().with_context(|| format!("lock {}", lock_path.display()))?;
         }
         built.remove_unfinished()?;
-        println!("building the parts in {} (about ten minutes, once)", built.folder.display());
+        say!("building the parts in {} (about ten minutes, once)", built.folder.display());
+        let go = go::program()?;
         for (index, part) in PARTS.iter().enumerate() {
-            built.build(part, index + 1)?;
+            built.build(&go, part, index + 1)?;
         }
         Ok(built)
     }
@@ -129,24 +131,24 @@ impl Built {
         Ok(())
     }
 
-    fn build(&self, part: &Part, number: usize) -> Result<()> {
+    fn build(&self, go: &Path, part: &Part, number: usize) -> Result<()> {
         let program = self.program(part.name);
         let position = format!("[{number}/{}] {}", PARTS.len(), part.name);
         if program.exists() {
-            println!("{position}: there already");
+            say!("{position}: there already");
             return Ok(());
         }
-        println!("{position}: building");
+        say!("{position}: building");
         let started = Instant::now();
         let folder = program.parent().expect("a program is in its module's folder");
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         // Named away first, so that a build that is cut off leaves no half program behind.
         let unfinished = program.with_extension(format!("{UNFINISHED}{}", std::process::id()));
-        run(&mut go_build(part, &unfinished)?)
+        run(&mut go_build(go, part, &unfinished)?)
             .with_context(|| format!("build {}; start again to go on", part.name))?;
         fs::rename(&unfinished, &program).with_context(|| format!("name {}", program.display()))?;
         let size = fs::metadata(&program).map_or(0, |found| found.len());
-        println!("{position}: {} MB in {:.0?}", size / 1_000_000, started.elapsed());
+        say!("{position}: {} MB in {:.0?}", size / 1_000_000, started.elapsed());
         Ok(())
     }
 }
@@ -155,15 +157,21 @@ fn modules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster/parts")
 }
 
-fn go_build(part: &Part, output: &Path) -> Result<Command> {
+fn go_build(go: &Path, part: &Part, output: &Path) -> Result<Command> {
+    // Whoever ends this program, however, ends the build with it: `go` by the kernel's signal, and
+    // the compilers that it started as members of its namespace, which only root can make.
+    let root = rustix::process::geteuid().is_root();
+    let mut command = words(match root {
+        true => "setpriv --pdeathsig KILL unshare --pid --fork --kill-child=KILL",
+        false => "setpriv --pdeathsig INT",
+    });
     // Others may work on this machine; on an idle one this costs nothing.
-    let mut command = Command::new("nice");
-    command.args(["-n", "19", "go", "build", "-mod=readonly", "-trimpath"]);
+    command.args(["nice", "-n", "19"]).arg(go).args(["build", "-mod=readonly", "-trimpath"]);
     // btrfs needs C headers; nothing here is on btrfs.
     command.args(["-tags", "no_btrfs", "-ldflags", &linker_flags(part.module)?, "-o"]);
     command.arg(output).arg(part.package);
     command.current_dir(modules().join(part.module));
-    command.env("CGO_ENABLED", "0").env("GOWORK", "off");
+    command.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOTOOLCHAIN", "auto");
     Ok(command)
 }
 

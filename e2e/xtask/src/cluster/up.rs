@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::able;
 use super::clean;
 use super::control::{self, Order};
 use super::enter;
@@ -45,7 +46,7 @@ pub(crate) fn up(paths: &Paths, plan: &Plan, foreground: bool) -> Result<ExitCod
     plan.check()?;
     match look(paths)? {
         Found::Running(found) if found == *plan => {
-            println!("cluster {:?} runs already; nothing is changed", paths.name());
+            say!("cluster {:?} runs already; nothing is changed", paths.name());
             return Ok(ExitCode::SUCCESS);
         }
         Found::Running(found) => bail!(
@@ -66,26 +67,37 @@ pub(crate) fn up(paths: &Paths, plan: &Plan, foreground: bool) -> Result<ExitCod
             .context("listen to signals")?;
     }
     let started = Instant::now();
-    let Some(mut held) = hold(paths, plan, &interrupted, |text| println!("{text}"))? else {
-        println!("cluster {:?} is gone", paths.name());
+    let Some(mut held) = hold(paths, plan, &interrupted, |text| say!("{text}"))? else {
+        say!("cluster {:?} is gone", paths.name());
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let took = started.elapsed().as_secs_f64();
-    println!("cluster {:?} is up after {took:.1} s: {} nodes", paths.name(), plan.nodes);
+    say!("cluster {:?} is up after {took:.1} s: {} nodes", paths.name(), plan.nodes);
     if !foreground {
         held.let_go()?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("Ctrl-C ends it");
+    say!("Ctrl-C ends it");
     held.watch(paths, &interrupted)?;
     held.end()?;
-    println!("cluster {:?} is gone", paths.name());
+    say!("cluster {:?} is gone", paths.name());
     Ok(ExitCode::from(INTERRUPTED))
+}
+
+/// Says whether a cluster can be made here.
+pub(crate) fn check(paths: &Paths) -> Result<ExitCode> {
+    let built = Built::look_up(paths)?.is_complete();
+    needs::check_for_start(built)?;
+    able::check(paths)?;
+    let parts = if built { "its parts are built" } else { "its parts are yet to be built" };
+    say!("a cluster can be made on this machine; {parts}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes sure that all is there that a cluster needs; builds the parts if need be.
 pub(crate) fn ready_to_start(paths: &Paths) -> Result<()> {
     needs::check_for_start(Built::look_up(paths)?.is_complete())?;
+    able::check(paths)?;
     Built::complete(paths).map(drop)
 }
 
@@ -177,7 +189,7 @@ impl Held {
             }
             for event in events::all(paths).iter().skip(self.shown) {
                 self.shown += 1;
-                println!("{}", event.what.text());
+                say!("{}", event.what.text());
             }
             thread::sleep(LOOK_AGAIN);
         }
@@ -196,7 +208,7 @@ impl Drop for Held {
 pub(crate) fn down(paths: &Paths) -> Result<ExitCode> {
     if let Some(lock) = Lock::try_take(paths)? {
         let text = if clean::after_a_crash(paths, lock)? { "what a crash left" } else { "nothing" };
-        println!("cluster {:?} does not run; {text} was removed", paths.name());
+        say!("cluster {:?} does not run; {text} was removed", paths.name());
         return Ok(ExitCode::SUCCESS);
     }
     let started = Instant::now();
@@ -208,7 +220,7 @@ pub(crate) fn down(paths: &Paths) -> Result<ExitCode> {
     loop {
         if let Some(lock) = Lock::try_take(paths)? {
             lock.remove(paths)?;
-            println!("cluster {:?} is gone", paths.name());
+            say!("cluster {:?} is gone", paths.name());
             return Ok(ExitCode::SUCCESS);
         }
         if started.elapsed() > END_DEADLINE {
@@ -222,29 +234,29 @@ pub(crate) fn down(paths: &Paths) -> Result<ExitCode> {
 pub(crate) fn status(paths: &Paths) -> Result<ExitCode> {
     match look(paths)? {
         Found::Nothing => {
-            println!("cluster {:?} does not run", paths.name());
+            say!("cluster {:?} does not run", paths.name());
             return Ok(ExitCode::FAILURE);
         }
         Found::Changing => {
-            println!("cluster {:?} is being started or ended", paths.name());
+            say!("cluster {:?} is being started or ended", paths.name());
             return Ok(ExitCode::FAILURE);
         }
         Found::Running(plan) => {
-            println!("cluster {:?}: {} nodes, {} zones", paths.name(), plan.nodes, plan.zones);
+            say!("cluster {:?}: {} nodes, {} zones", paths.name(), plan.nodes, plan.zones);
         }
     }
-    println!("{}", control::give(paths, &Order::Status)?);
-    println!("logs: {}", paths.logs().display());
+    say!("{}", control::give(paths, &Order::Status)?);
+    say!("logs: {}", paths.logs().display());
     match enter::kubectl_output(
         paths,
         &["get", "nodes", "--label-columns=topology.kubernetes.io/zone"],
     ) {
-        Ok(nodes) => println!("{}", nodes.trim_end()),
-        Err(error) => println!("kubectl: {error:#}"),
+        Ok(nodes) => say!("{}", nodes.trim_end()),
+        Err(error) => say!("kubectl: {error:#}"),
     }
     let deaths = events::deaths(paths);
     for death in &deaths {
-        println!("{death}");
+        say!("{death}");
     }
     Ok(if deaths.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -252,7 +264,7 @@ pub(crate) fn status(paths: &Paths) -> Result<ExitCode> {
 fn look(paths: &Paths) -> Result<Found> {
     if let Some(lock) = Lock::try_take(paths)? {
         if clean::after_a_crash(paths, lock)? {
-            println!("removed what an earlier cluster {:?} left when it crashed", paths.name());
+            say!("removed what an earlier cluster {:?} left when it crashed", paths.name());
         }
         return Ok(Found::Nothing);
     }

@@ -99,7 +99,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let size = tree.bytes();
     if let Some(rootfs) = args.rootfs {
         tree.write_to(&rootfs)?;
-        println!("{}: files of {}", rootfs.display(), megabytes(size));
+        say!("{}: files of {}", rootfs.display(), megabytes(size));
     } else {
         let reference = args.tag.unwrap_or_else(|| recipe.tag.to_owned());
         let bytes = pack(&tree, &describe(&recipe, reference, args.revision))?;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             .out
             .unwrap_or_else(|| repository().join(format!("target/image/{}.tar", recipe.program)));
         write(&out, &bytes)?;
-        println!("{}: files of {}", out.display(), megabytes(size));
+        say!("{}: files of {}", out.display(), megabytes(size));
     }
     ensure!(
         args.kind != Kind::Operator || size < OPERATOR_MAX_BYTES,

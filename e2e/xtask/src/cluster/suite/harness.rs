@@ -35,6 +35,7 @@ pub(super) fn all() -> Vec<Case> {
         case("harness/supervisor-killed", supervisor_killed),
         case("harness/all-killed-then-down", all_killed_then_down),
         case("harness/what-is-missing-is-named", what_is_missing_is_named),
+        case("harness/a-killed-build-ends-whole", a_killed_build_ends_whole),
     ]
 }
 
@@ -201,6 +202,62 @@ fn all_killed_then_down(lab: &Lab) -> Result<()> {
     ensure!(underway.lab.paths().state().exists(), "nothing is left to clean up");
     underway.lab.down()?;
     underway.wait_until_gone()
+}
+
+/// Everything that a build started has this in its environment.
+const MARK: &str = "FLARE_CLUSTER_BUILD";
+
+/// A compiler that is not ended with its build goes on for longer than this.
+const BUILD_ENDS: Duration = Duration::from_secs(10);
+
+/// Go and its compilers end with the program that started them, and the next build begins anew.
+fn a_killed_build_ends_whole(lab: &Lab) -> Result<()> {
+    let paths = other(lab, "b")?.paths().clone();
+    let empty = paths.state().with_extension("empty");
+    let root = paths.state().parent().map(Path::to_path_buf);
+    let lab = Lab::new(Paths::new(paths.name(), Some(empty.clone()), root)?);
+    let mark = format!("{MARK}={}", paths.name());
+    let killed = (|| {
+        let mut command = lab.harness("build")?;
+        // Nothing is compiled yet, so that it takes a while.
+        command.env(MARK, paths.name()).env("GOCACHE", empty.join("go"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut build = Ended(command.spawn().context("run build")?);
+        let compiles = || marked(&mark).iter().any(|(_, name)| name == "compile");
+        until(PATIENCE, "no compiler is started", compiles)?;
+        signal(build.0.id(), Signal::KILL)?;
+        build.0.wait().context("wait for the build")?;
+        until(BUILD_ENDS, "the build goes on", || marked(&mark).is_empty())
+    })();
+    for (pid, _) in marked(&mark) {
+        // Only after a failure; it may have ended meanwhile.
+        let _ = signal(pid, Signal::KILL);
+    }
+    let removed = fs::remove_dir_all(&empty).context("remove the cache of the build");
+    killed.and(removed)
+}
+
+fn until(limit: Duration, else_say: &str, holds: impl Fn() -> bool) -> Result<()> {
+    let since = Instant::now();
+    while !holds() {
+        ensure!(since.elapsed() < limit, "{else_say}, after {limit:?}");
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+/// The processes with this in their environment: number and name.
+fn marked(mark: &str) -> Vec<(u32, String)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_marked = |environment: Vec<u8>| {
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| fs::read(format!("/proc/{pid}/environ")).is_ok_and(is_marked))
+        .filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/comm")).ok()?)))
+        .map(|(pid, name)| (pid, name.trim().to_owned()))
+        .collect()
 }
 
 fn what_is_missing_is_named(lab: &Lab) -> Result<()> {

@@ -20,9 +20,10 @@ use flare_e2e::suite::tap::{Tap, Verdict};
 
 use super::paths::Paths;
 use super::plan::Plan;
-use super::up;
+use super::up::{self, Held};
 use crate::repository;
 use lab::Lab;
+use leftovers::{Before, Namespaces};
 
 /// How a cluster of the suite is shaped: a zone per node, as the operator's tests want it.
 const PLAN: Plan = Plan { nodes: 3, zones: 3, dns_cache_s: 5 };
@@ -74,10 +75,10 @@ pub(super) fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     let inside: Vec<Case> = inside.into_iter().filter(chosen).collect();
     let outside: Vec<Case> = outside.into_iter().filter(chosen).collect();
     if options.list {
-        inside.iter().chain(&outside).for_each(|case| println!("{}", case.name));
+        inside.iter().chain(&outside).for_each(|case| say!("{}", case.name));
         return Ok(ExitCode::SUCCESS);
     }
-    let count = inside.len() + outside.len();
+    let count = inside.len() + outside.len() + usize::from(!inside.is_empty());
     if count == 0 {
         bail!("no test has a name with {:?} in it; --list shows all", options.filter);
     }
@@ -109,6 +110,7 @@ fn on_a_cluster(
         Subject::Index => (Plan { dns_cache_s: options.dns_cache, ..PLAN }, index::prepare),
     };
     let started = Instant::now();
+    let before = Before::now(lab.paths())?;
     let held = lab.start(&plan);
     let prepared = held.and_then(|held| match prepare(lab) {
         Ok(()) => Ok(held),
@@ -127,11 +129,20 @@ fn on_a_cluster(
             report(tap, case, lab)?;
         }
     }
-    match prepared {
-        Ok(held) => held.end(),
-        // It was reported with every test.
-        Err(_) => Ok(()),
-    }
+    let started = Instant::now();
+    let verdict = match prepared.and_then(|held| nothing_stays_behind(lab, held, &before)) {
+        Ok(()) => Verdict::Passed,
+        Err(error) => Verdict::Failed(format!("{error:#}")),
+    };
+    let name = "harness/nothing-stays-behind-of-it";
+    tap.point(name, &verdict, started.elapsed(), None).context("write the report")
+}
+
+/// Ends the cluster, with all pods and volumes that its tests left in it.
+fn nothing_stays_behind(lab: &Lab, held: Held, before: &Before) -> Result<()> {
+    let namespaces = Namespaces::of(lab.paths())?;
+    held.end()?;
+    before.is_again(&namespaces)
 }
 
 fn report(tap: &mut Tap<io::Stdout>, case: &Case, lab: &Lab) -> Result<()> {
