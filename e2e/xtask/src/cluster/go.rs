@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::command::run;
 
-/// What is got where `go` is too old to get it by itself; the newest that a part asks for, or newer.
+/// What is got where `go` is too old to get it by itself: as new as any part asks for.
 const RELEASE: &str = "1.26.8";
 
 /// The first 1.x that gets newer ones by itself.
