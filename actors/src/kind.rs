@@ -65,6 +65,9 @@ kinds! {
     Blocked::VersionJump { .. } => "version_jump",
     Blocked::LeavingMaster { .. } => "leaving_master",
     Blocked::CameBackEmpty { .. } => "came_back_empty",
+    Blocked::CopyStalled { .. } => "copy_stalled",
+    Blocked::MapNotTaken { .. } => "map_not_taken",
+    Blocked::Flapping { .. } => "flapping",
     Blocked::BreakerOpen => "breaker_open",
 }
 

@@ -1,5 +1,6 @@
 //! What the core says in variants, said in sentences for the person on call.
 
+use flare_core::policy::watchdog::COPY_STALL_MILLIS;
 use flare_core::topology::{Blocked, Event, Refusal};
 
 /// What stands in the way, and what to do about it.
@@ -46,6 +47,20 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
             "{node}, the master of partition {partition}, came back without its data, while \
              another node may hold what is left of it. It does not go on by itself: start it with \
              its data again, or bring the other node back first."
+        ),
+        Blocked::CopyStalled { node } => format!(
+            "{node} copies its data, and no item has come to it for {} minutes. Its role is given \
+             to another node, or to it again once it has ended; if it does not end, restart it.",
+            COPY_STALL_MILLIS / 60_000
+        ),
+        Blocked::MapNotTaken { node } => format!(
+            "{node} answers pings and does not take the node map in, so that it works by an old \
+             one: its clients may be sent to the wrong nodes. Look into its log; if nothing is \
+             seen there, restart it."
+        ),
+        Blocked::Flapping { node, deaths } => format!(
+            "{node} has died {deaths} times in a short while: it gets no role for some time, \
+             longer after each death. Find out why it dies; stop it until then."
         ),
         Blocked::VersionJump { node, shown } => format!(
             "{node} shows map version {shown}, too far above ours to be true. Find out what else \

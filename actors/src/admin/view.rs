@@ -370,6 +370,9 @@ fn blocked_severity(blocked: &Blocked) -> &'static str {
         | Blocked::PartitionSize { .. }
         | Blocked::MissingNodes { .. }
         | Blocked::LeavingMaster { .. }
+        | Blocked::CopyStalled { .. }
+        | Blocked::MapNotTaken { .. }
+        | Blocked::Flapping { .. }
         | Blocked::MayHoldData { .. }
         | Blocked::VersionJump { .. } => "warning",
     }

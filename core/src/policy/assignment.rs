@@ -18,6 +18,7 @@ use crate::policy::emptying::{self, NotEmptied};
 use crate::policy::evidence::{self, Verdict};
 use crate::policy::promotion;
 use crate::policy::shape::{Partition, Shape};
+use crate::policy::watchdog;
 use crate::stored::{Holding, StoredTopology};
 use crate::topology::{Blocked, Facts};
 use crate::wanted::Wanted;
@@ -84,6 +85,7 @@ pub fn next(view: &View<'_>) -> Plan {
     let mut planner =
         Planner { view, shape: &shape, claimed: BTreeSet::new(), plan: Plan::default() };
     planner.note_blocked();
+    watchdog::note(view, &mut planner.plan.blocked);
     if view.stored.breaker_open {
         planner.plan.blocked.insert(Blocked::BreakerOpen);
         return planner.plan;

@@ -40,6 +40,10 @@ pub fn of(view: &View<'_>, node: &NodeKey, sources: &[NodeKey]) -> Verdict {
     else {
         return Verdict::Copying;
     };
+    if facts.watch.is_stalled(view.now) {
+        let items = view.items(node).unwrap_or_default();
+        return Verdict::Unproven(format!("it copies, stays at {items} items, and does not end"));
+    }
     if facts.quiet < QUIET_OBSERVATIONS {
         return Verdict::Look;
     }

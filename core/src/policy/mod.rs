@@ -10,3 +10,4 @@ pub mod pacing;
 pub mod promotion;
 pub mod shape;
 pub mod suspicion;
+pub mod watchdog;

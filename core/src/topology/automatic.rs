@@ -202,6 +202,11 @@ impl Topology {
                 drafts::give_up_copies(&mut draft, before.partition);
             }
             self.accept(draft, change)?;
+            let often = !matches!(reason, DownReason::Left | DownReason::Ordered);
+            if let Some(facts) = self.facts.get_mut(node).filter(|_| often) {
+                let pause = facts.watch.died(now);
+                facts.retry_at = facts.retry_at.max(pause);
+            }
         }
         Ok(())
     }

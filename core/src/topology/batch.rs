@@ -76,6 +76,9 @@ impl Topology {
         step.effects.push(Effect::Publish(Arc::clone(&self.snapshot)));
         step.effects.extend(batch.events.into_iter().map(Effect::Happened));
         self.forget(batch.removed);
+        if batch.map_changed {
+            self.expect_acknowledgements(now);
+        }
         self.empty(&batch.empty, now, step);
         if batch.first.is_empty() {
             self.answer(&batch.asked, step);
@@ -86,6 +89,19 @@ impl Topology {
         }
         let told = Told { first: batch.first, left_out: batch.left_out, last: batch.last };
         self.stage_push(told, batch.asked, now, step);
+    }
+
+    /// From now on everybody is to take the committed map in.
+    fn expect_acknowledgements(&mut self, now: Timestamp) {
+        let version = self.snapshot.version();
+        for (key, node) in &self.snapshot.stored().nodes {
+            if let Some(facts) = self.facts.get_mut(key)
+                && node.entry.state != State::Down
+                && facts.acked < version
+            {
+                facts.watch.is_told(version, now);
+            }
+        }
     }
 
     /// Answers an asker once everything that is proposed at this moment is stored (R4): also one

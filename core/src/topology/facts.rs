@@ -2,6 +2,7 @@
 //! learned again from the node itself (R10).
 
 use crate::model::{Incarnation, Timestamp};
+use crate::policy::watchdog::Watch;
 use crate::topology::Observation;
 
 /// A preparing node is asked for its `stats` this often, as are those that its evidence needs.
@@ -51,6 +52,8 @@ pub struct Facts {
     pub failures: u32,
     /// Not to be used for a role before this moment.
     pub retry_at: Option<Timestamp>,
+    /// Whether it gets on.
+    pub watch: Watch,
 }
 
 impl Facts {
@@ -68,6 +71,7 @@ impl Facts {
         self.observed = None;
         self.quiet = 0;
         self.emptied = None;
+        self.watch.begins_anew();
     }
 
     /// The connection ended: whether the same process comes back on the next one, and with what,

@@ -325,6 +325,7 @@ impl Topology {
             {
                 facts.role_version = version;
                 facts.quiet = 0;
+                facts.watch.begins_anew();
                 facts.drained = false;
                 self.drains.remove(key);
             }

@@ -40,6 +40,11 @@ impl Topology {
                     let knew = facts.knows_its_role();
                     facts.acked = facts.acked.max(version);
                     self.news |= knew != facts.knows_its_role();
+                    let newest = self.snapshot.version();
+                    if facts.watch.took_in(version, newest, now) {
+                        self.settled = false;
+                        self.news = true;
+                    }
                 }
                 self.push_acknowledged(&node, version, now, step);
                 self.watch_drains(step);
@@ -89,6 +94,11 @@ impl Topology {
         if let Some(facts) = self.facts.get_mut(node) {
             let knew = facts.gist();
             facts.acked = version;
+            if facts.watch.took_in(version, self.snapshot.version(), now) {
+                self.settled = false;
+                self.news = true;
+            }
+            facts.watch.shows(shown.copying, shown.items, now);
             facts.observed = Some(shown);
             facts.observed_at = Some(now);
             self.news |= self.preparing || knew != facts.gist();
@@ -100,7 +110,6 @@ impl Topology {
         self.settle_held(node, old, now, step);
         self.push_acknowledged(node, version, now, step);
         self.watch_drains(step);
-        self.handover_acknowledged(node, version, now, step);
     }
 
     /// Goes above a version that a node shows (R3). Returns what its showing counts for as an

@@ -8,6 +8,8 @@ impl Topology {
     pub(super) fn tell_wake(&mut self, now: Timestamp, step: &mut Step) {
         let automatic = matches!(self.settings.mode, Mode::Automatic(_));
         let retries = self.facts.values().filter_map(|facts| facts.retry_at);
+        let linked = self.facts.values().filter(|facts| facts.linked);
+        let late = linked.filter_map(|facts| facts.watch.late_at());
         let next = [
             self.staged_push.as_ref().map(|pending| pending.deadline),
             self.handover.as_ref().and_then(|running| running.deadline),
@@ -16,6 +18,7 @@ impl Topology {
             self.leavers.iter().map(|leaver| leaver.deadline).min(),
             self.pause_until,
             retries.filter(|at| automatic && *at > now).min(),
+            late.filter(|at| automatic && *at > now).min(),
             (automatic && (self.preparing || self.probing))
                 .then(|| now.plus_millis(PROBE_INTERVAL_MILLIS)),
         ]

@@ -60,6 +60,23 @@ pub enum Blocked {
         /// The node.
         node: NodeKey,
     },
+    /// The node copies, and no item has come to it for minutes.
+    CopyStalled {
+        /// The node.
+        node: NodeKey,
+    },
+    /// The node answers, and has not taken the map in for many seconds.
+    MapNotTaken {
+        /// The node.
+        node: NodeKey,
+    },
+    /// The node has died again and again, and gets no role for a while.
+    Flapping {
+        /// The node.
+        node: NodeKey,
+        /// How often it died, never long after the time before.
+        deaths: u32,
+    },
     /// The node shows a version too far above ours (R3).
     VersionJump {
         /// The node.
