@@ -131,15 +131,16 @@ impl Index {
             let actor = StoreActor::new(store, answers, store_metrics, Some(obituary))?;
             Ok(StoreDoors::from(actor.start()))
         };
+        let clock = Clock::system();
         let cluster = Cluster::start(Blueprint {
             name: settings.cluster(),
             stored,
-            settings: settings.topology(),
+            settings: settings.topology(clock.unix_millis()),
             monitoring: settings.monitoring(),
             breaking: settings.breaking(),
             limits: settings.limits(),
             variables: settings.variables(bound, &hash),
-            clock: Clock::system(),
+            clock,
             network: Rc::new(SystemNetwork),
             socket,
             store: Box::new(start_store),

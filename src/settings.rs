@@ -116,13 +116,13 @@ impl Settings {
         }
     }
 
-    /// Who decides, and how many nodes there may be.
-    pub(crate) fn topology(&self) -> topology::Settings {
+    /// Who decides, and how many nodes there may be; the clock's zero is then.
+    pub(crate) fn topology(&self, zero_unix_millis: u64) -> topology::Settings {
         let mode = match &self.manifest {
             Some((_, manifest, _)) => Mode::Automatic(manifest.wanted),
             None => Mode::Manual,
         };
-        topology::Settings { mode, nodes_max: self.flags.max_nodes as usize }
+        topology::Settings { mode, nodes_max: self.flags.max_nodes as usize, zero_unix_millis }
     }
 
     /// How nodes are watched.
@@ -135,6 +135,7 @@ impl Settings {
                 threshold: self.flarei.monitor_threshold.unwrap_or(3),
                 startup_grace_millis: 0,
                 restart_is_death: false,
+                lapse_millis: 0,
             },
         }
     }
@@ -219,6 +220,7 @@ pub(crate) fn monitoring_of(manifest: &Manifest) -> MonitorSettings {
         threshold: manifest.monitor.threshold,
         startup_grace_millis: millis(manifest.startup_grace),
         restart_is_death: true,
+        lapse_millis: millis(manifest.monitor.lapse),
     }
 }
 

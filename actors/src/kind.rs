@@ -102,6 +102,8 @@ kinds! {
     Event::Leaving { .. } => "leaving",
     Event::Handover { .. } => "handover",
     Event::BreakerChanged { .. } => "breaker_changed",
+    Event::Lapsed { .. } => "lapsed",
+    Event::LapsedPromoted { .. } => "lapsed_promoted",
     Event::Warned { .. } => "warned",
     Event::NodeEmptied { .. } => "node_emptied",
     Event::ReportRecovered { .. } => "report_recovered",

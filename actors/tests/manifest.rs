@@ -19,11 +19,15 @@ fn problems(text: &str) -> String {
 fn a_short_manifest_gets_the_defaults_of_the_design() {
     let manifest = Manifest::parse(&with_spec("  partitions: 2\n  replicas: 3\n")).unwrap();
     assert_eq!(manifest.name, "default");
-    assert_eq!(manifest.wanted, Wanted { partitions: 2, replicas: 3, paused: false });
+    assert_eq!(
+        manifest.wanted,
+        Wanted { partitions: 2, replicas: 3, paused: false, promote_lapsed: true }
+    );
     assert_eq!(manifest.hash.for_new_cluster(), HashSettings::default());
     assert_eq!(manifest.monitor.interval, Duration::from_secs(1));
     assert_eq!(manifest.monitor.read_timeout, Duration::from_secs(1));
     assert_eq!(manifest.monitor.threshold, 3);
+    assert_eq!(manifest.monitor.lapse, Duration::from_secs(18));
     assert_eq!(manifest.startup_grace, Duration::from_secs(30));
     let breaker = manifest.circuit_breaker;
     assert!(breaker.enabled && breaker.auto_reset_enabled);
@@ -46,7 +50,7 @@ spec:
   partitions: 4
   replicas: 2
   hash: {algorithm: crc32, partitionSize: 2048, modularHint: 4, modularVirtual: 8192}
-  monitor: {intervalMillis: 500, readTimeoutMillis: 250, threshold: 4}
+  monitor: {intervalMillis: 500, readTimeoutMillis: 250, threshold: 4, lapseMillis: 8000}
   startupGraceSeconds: 0
   circuitBreaker:
     enabled: false
@@ -66,16 +70,21 @@ spec:
     podAnnotations: {a: b}
     extraConfig: {thread-pool-size: 16}
   paused: true
+  promoteLapsed: false
 status:
   phase: Running
 "#;
     let manifest = Manifest::parse(text).unwrap();
     assert_eq!(manifest.name, "sessions");
-    assert_eq!(manifest.wanted, Wanted { partitions: 4, replicas: 2, paused: true });
+    assert_eq!(
+        manifest.wanted,
+        Wanted { partitions: 4, replicas: 2, paused: true, promote_lapsed: false }
+    );
     let hash = manifest.hash.for_new_cluster();
     assert_eq!(hash.algorithm, HashAlgorithm::Crc32);
     assert_eq!((hash.partition_size, hash.modular_hint, hash.modular_virtual), (2048, 4, 8192));
     assert_eq!(manifest.monitor.interval, Duration::from_millis(500));
+    assert_eq!(manifest.monitor.lapse, Duration::from_secs(8));
     assert_eq!(manifest.startup_grace, Duration::ZERO);
     assert_eq!(manifest.circuit_breaker.trip_threshold_percent, 30);
     assert_eq!(manifest.cluster_replication.mode, ReplicationMode::Forward);

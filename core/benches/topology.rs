@@ -23,7 +23,7 @@ struct Bench {
 
 impl Bench {
     fn new(mode: Mode) -> Self {
-        let settings = Settings { mode, nodes_max: 2_000 };
+        let settings = Settings { mode, nodes_max: 2_000, zero_unix_millis: 0 };
         let topology = Topology::new(StoredTopology::empty(HashSettings::default()), settings);
         Self { topology, now: Timestamp(0), requests: 0, empties: Vec::new() }
     }
@@ -105,8 +105,9 @@ fn play(name: &str, mode: Mode) {
 
 fn main() {
     play("By hand", Mode::Manual);
-    let wanted =
-        |partitions, replicas| Mode::Automatic(Wanted { partitions, replicas, paused: false });
+    let wanted = |partitions, replicas| {
+        Mode::Automatic(Wanted { partitions, replicas, paused: false, promote_lapsed: true })
+    };
     play("Automatic, 1 partition of 1 copy wanted", wanted(1, 1));
     play("Automatic, 100 partitions of 3 copies wanted", wanted(100, 3));
 }

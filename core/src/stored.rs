@@ -4,6 +4,7 @@
 //! ConfigMap), `flare_xml` reads and writes upstream's form; only `topology` changes it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,10 +85,9 @@ pub struct StoredNode {
     /// What may lie on the disk of a proxy: asked before it is emptied (R6).
     #[serde(default)]
     pub holds: Holding,
-    /// This master came back without its data: what other nodes still hold of its partition may
-    /// be all that is left.
-    #[serde(default)]
-    pub came_back_empty: bool,
+    /// What is known against its copy: that of its role, or what it `holds` as a proxy (R5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapse: Option<Lapse>,
     /// The node is to be emptied before it gets a role (R7); stored before `flush_all` is sent,
     /// removed with the change that gives the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +120,63 @@ pub enum Holding {
     Spare,
 }
 
+/// Why a copy may lack writes that its partition's master acknowledged (R5).
+///
+/// flared repairs nothing, and nothing that such a node reports shows it (flare-protocol.md 5.4);
+/// so it is kept until the node was emptied and has begun to copy from the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lapse {
+    /// What happened.
+    pub cause: LapseCause,
+    /// The version of the last map in which nothing was known against the copy; for an unfinished
+    /// one, the last in which it was being made.
+    pub version: u64,
+    /// When it began, in Unix seconds; dated when it is first stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_seconds: Option<u64>,
+    /// For how long the node was silent, in milliseconds; 0 when that is not the cause.
+    #[serde(default)]
+    pub silent_millis: u64,
+}
+
+/// What speaks against a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LapseCause {
+    /// The node was silent for longer than its master keeps trying to send it a write.
+    Silent,
+    /// It was a whole copy until it lost its role: marked down, restarted, surplus, failed over.
+    LostRole,
+    /// It lost its role, or a person chose it, before its copy was complete.
+    Unfinished,
+}
+
+impl Lapse {
+    /// A copy that is no more kept up to date after `version`.
+    pub fn new(cause: LapseCause, version: u64) -> Self {
+        Self { cause, version, since_unix_seconds: None, silent_millis: 0 }
+    }
+}
+
+impl fmt::Display for Lapse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version;
+        match self.cause {
+            LapseCause::Silent => {
+                let (seconds, tenths) = (self.silent_millis / 1000, self.silent_millis / 100 % 10);
+                write!(f, "it was silent for {seconds}.{tenths} s at map version {version}")
+            }
+            LapseCause::LostRole => {
+                write!(f, "it was a whole copy up to map version {version}")
+            }
+            LapseCause::Unfinished => {
+                write!(f, "its copy was never complete, and last made in map version {version}")
+            }
+        }
+    }
+}
+
 impl StoredNode {
     /// A node of which nothing is known but its entry.
     pub fn new(entry: NodeEntry) -> Self {
@@ -127,7 +184,7 @@ impl StoredNode {
             entry,
             incarnation: None,
             holds: Holding::Unknown,
-            came_back_empty: false,
+            lapse: None,
             empty_intent: None,
             leaving: None,
         }

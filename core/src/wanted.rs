@@ -11,4 +11,6 @@ pub struct Wanted {
     pub replicas: u32,
     /// `spec.paused`: nothing is assigned; failover goes on.
     pub paused: bool,
+    /// `spec.promoteLapsed`: may a slave that lapsed take over when no other copy is left (R5)?
+    pub promote_lapsed: bool,
 }

@@ -56,9 +56,9 @@ struct Play {
 
 impl Play {
     fn new(automatic: bool) -> Self {
-        let wanted = Wanted { partitions: 2, replicas: 2, paused: false };
+        let wanted = Wanted { partitions: 2, replicas: 2, paused: false, promote_lapsed: true };
         let mode = if automatic { Mode::Automatic(wanted) } else { Mode::Manual };
-        let settings = Settings { mode, nodes_max: usize::from(NODES) - 1 };
+        let settings = Settings { mode, nodes_max: usize::from(NODES) - 1, zero_unix_millis: 0 };
         let hash = HashSettings { partition_size: 4, ..HashSettings::default() };
         let medium = StoredTopology::empty(hash);
         Self {
@@ -177,6 +177,7 @@ impl Play {
             partitions: u32::from(a % 5),
             replicas: u32::from(b % 4),
             paused: a.is_multiple_of(7),
+            promote_lapsed: !b.is_multiple_of(5),
         };
         if self.automatic() {
             self.settings.mode = Mode::Automatic(wanted);

@@ -1,6 +1,7 @@
 //! What the core says in variants, said in sentences for the person on call.
 
 use flare_core::policy::watchdog::COPY_STALL_MILLIS;
+use flare_core::stored::Lapse;
 use flare_core::topology::{Blocked, Event, Refusal};
 
 /// What stands in the way, and what to do about it.
@@ -109,6 +110,15 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
     }
 }
 
+/// What is known against a copy, and since when.
+pub(super) fn of_lapse(lapse: &Lapse) -> String {
+    let seconds = lapse.since_unix_seconds.and_then(|seconds| i64::try_from(seconds).ok());
+    match seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) {
+        Some(since) => format!("{lapse}, from {since} on"),
+        None => lapse.to_string(),
+    }
+}
+
 /// One line about an event.
 pub(super) fn of_event(event: &Event) -> String {
     match event {
@@ -144,6 +154,16 @@ pub(super) fn of_event(event: &Event) -> String {
         }
         Event::Leaving { node, leaves: false } => format!("{node} stays after all"),
         Event::Handover { partition, what } => format!("Handover of partition {partition}: {what}"),
+        Event::Lapsed { node, partition, lapse } => format!(
+            "{node} may lack writes of partition {partition}: {}. It is copied again by itself, \
+             and takes nothing over before",
+            of_lapse(lapse)
+        ),
+        Event::LapsedPromoted { node, partition, lapse } => format!(
+            "{node} became the master of partition {partition} though it may lack writes, since no \
+             other copy is left: {}",
+            of_lapse(lapse)
+        ),
         Event::Warned { what } => format!("Done as flarei does it, though it is not safe: {what}"),
         Event::NodeEmptied { node } => format!("{node} was emptied before it gets a role"),
         Event::ReportRecovered { node, evidence } => {

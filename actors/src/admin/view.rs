@@ -4,17 +4,20 @@
 //! milliseconds, durations milliseconds, unless the name says otherwise.
 
 mod breaker;
+mod sessions;
 
 pub use breaker::{BreakerSettingsView, BreakerView, breaker};
 use flare_core::model::{HashSettings, NodeKey, Role, State};
-use flare_core::stored::StoredNode;
+use flare_core::stored::{Lapse, LapseCause, StoredNode};
 use flare_core::topology::{Blocked, Event, Facts, Mode, may_stop};
 use serde::Serialize;
+
+pub use sessions::*;
 
 use super::sentence;
 use crate::kind::Kind;
 use crate::manifest::ManifestStatus;
-use crate::overview::{EventRecord, Overview, SessionFacts, Sessions};
+use crate::overview::{EventRecord, Overview};
 use crate::reduction::Reduction;
 
 /// `GET /api/v1/topology`.
@@ -109,8 +112,26 @@ pub struct NodeView {
     pub leaving: bool,
     /// May it be stopped without taking a partition's master away?
     pub may_stop: bool,
+    /// What is known against its copy; `null` for a whole one, and where there is none.
+    pub lapse: Option<LapseView>,
     /// When its process began; `null` when it was not asked yet.
     pub started_unix_seconds: Option<i64>,
+}
+
+/// Why a copy may lack writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LapseView {
+    /// `silent`, `lostRole` or `unfinished`.
+    pub cause: LapseCause,
+    /// The version of the last map in which nothing was known against the copy.
+    pub version: u64,
+    /// When it began.
+    pub since_unix_seconds: Option<u64>,
+    /// For how long the node was silent; 0 when that is not the cause.
+    pub silent_millis: u64,
+    /// For a person.
+    pub sentence: String,
 }
 
 /// One thing that stands in the way.
@@ -225,8 +246,19 @@ fn node(key: &NodeKey, stored: &StoredNode, facts: &Facts) -> NodeView {
         items: facts.observed.map(|observed| observed.items),
         leaving: stored.leaving.is_some(),
         may_stop: may_stop(stored),
+        lapse: stored.lapse.map(lapse),
         copying: facts.observed.is_some_and(|observed| observed.copying),
         started_unix_seconds: facts.observed.map(|observed| observed.incarnation.started),
+    }
+}
+
+fn lapse(lapse: Lapse) -> LapseView {
+    LapseView {
+        cause: lapse.cause,
+        version: lapse.version,
+        since_unix_seconds: lapse.since_unix_seconds,
+        silent_millis: lapse.silent_millis,
+        sentence: sentence::of_lapse(&lapse),
     }
 }
 
@@ -245,52 +277,6 @@ fn manifest_view(status: &ManifestStatus) -> ManifestView {
         in_force: status.problem.is_none(),
         problem: status.problem.clone(),
     }
-}
-
-/// `GET /api/v1/sessions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionsView {
-    /// How many connections are open.
-    pub open: usize,
-    /// Some of them.
-    pub sessions: Vec<SessionView>,
-}
-
-/// One connection on the index port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionView {
-    /// Its number.
-    pub id: u64,
-    /// The other end.
-    pub peer: String,
-    /// The node that it speaks for.
-    pub node: Option<NodeKey>,
-    /// For how long it has been open.
-    pub open_millis: u64,
-    /// For how long nothing arrived.
-    pub idle_millis: u64,
-    /// Requests so far.
-    pub requests: u64,
-    /// Is it on wire level?
-    pub wire: bool,
-}
-
-/// Converts what the listener told; `wire` says which connections are on wire level.
-pub fn sessions(sessions: &Sessions, wire: impl Fn(u64) -> bool) -> SessionsView {
-    let millis =
-        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let session = |facts: &SessionFacts| SessionView {
-        id: facts.id,
-        peer: facts.peer.to_string(),
-        node: facts.node.clone(),
-        open_millis: millis(facts.open_for),
-        idle_millis: millis(facts.idle_for),
-        requests: facts.requests,
-        wire: wire(facts.id),
-    };
-    SessionsView { open: sessions.open, sessions: sessions.shown.iter().map(session).collect() }
 }
 
 /// The data of one event in `GET /api/v1/events`.
@@ -323,6 +309,8 @@ pub fn event(record: &EventRecord) -> EventView {
         Event::NodeEmptied { node }
         | Event::Leaving { node, .. }
         | Event::ReportRecovered { node, .. }
+        | Event::Lapsed { node, .. }
+        | Event::LapsedPromoted { node, .. }
         | Event::Blocked(Blocked::MayHoldData { node } | Blocked::VersionJump { node, .. }) => {
             (Some(node), None)
         }
@@ -343,6 +331,7 @@ fn severity(event: &Event) -> &'static str {
     match event {
         Event::InvariantBroken { .. }
         | Event::StoreFailed { .. }
+        | Event::LapsedPromoted { .. }
         | Event::BreakerChanged { open: true, .. } => "error",
         Event::Blocked(blocked) => blocked_severity(blocked),
         Event::NodeChanged { to: Some(entry), .. } if entry.state == State::Down => "warning",
@@ -353,6 +342,7 @@ fn severity(event: &Event) -> &'static str {
         | Event::Handover { .. }
         | Event::BreakerChanged { open: false, .. } => "info",
         Event::VersionRaised { .. }
+        | Event::Lapsed { .. }
         | Event::OrderRefused { .. }
         | Event::Warned { .. }
         | Event::ReportRecovered { .. } => "warning",

@@ -16,13 +16,15 @@ use flare_core::policy::breaker::BreakerSettings;
 use flare_core::policy::failover::Failover;
 use flare_core::policy::suspicion::MonitorSettings;
 use flare_core::topology::{Input, Snapshot};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 pub use messages::*;
 
 use crate::clock::Clock;
 use crate::obituary::Obituary;
-use crate::topology::{ChangeBreaker, MarkNodeDown, ReturnNode, TopologyActor};
+use crate::topology::{
+    ChangeBreaker, MarkNodeDown, NoteLapse, ReturnNode, SuspectNode, TopologyActor,
+};
 
 /// Evidence that may wait: some rounds of a large cluster. Links have at most one piece under way
 /// each, so that it is never reached.
@@ -32,6 +34,8 @@ pub const MAILBOX_SIZE: usize = 16 * 1024;
 pub struct Orders {
     pub(crate) mark_down: Recipient<MarkNodeDown>,
     pub(crate) give_back: Recipient<ReturnNode>,
+    pub(crate) lapse: Recipient<NoteLapse>,
+    pub(crate) suspect: Recipient<SuspectNode>,
     pub(crate) breaker: Recipient<ChangeBreaker>,
 }
 
@@ -40,6 +44,8 @@ impl From<&Addr<TopologyActor>> for Orders {
         Self {
             mark_down: addr.clone().recipient(),
             give_back: addr.clone().recipient(),
+            lapse: addr.clone().recipient(),
+            suspect: addr.clone().recipient(),
             breaker: addr.clone().recipient(),
         }
     }
@@ -106,6 +112,13 @@ impl FailoverActor {
             Input::Return { node, seen } => {
                 info!(%node, "answers again");
                 self.orders.give_back.do_send(ReturnNode { node, seen });
+            }
+            Input::Lapsed { node, seen, silent_millis } => {
+                self.orders.lapse.do_send(NoteLapse { node, seen, silent_millis });
+            }
+            Input::Suspected { node, suspected } => {
+                debug!(%node, suspected, "doubted");
+                self.orders.suspect.do_send(SuspectNode { node, suspected });
             }
             Input::BreakerChanged { open, assigned, dead } => {
                 self.orders.breaker.do_send(ChangeBreaker { open, assigned, dead });

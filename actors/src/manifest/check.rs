@@ -29,6 +29,8 @@ pub const RESOLVER_TABLE_BYTES_MAX: u64 = 1 << 30;
 pub const MONITOR_MILLIS: RangeInclusive<i64> = 10..=600_000;
 /// `monitor.threshold`.
 pub const MONITOR_THRESHOLD: RangeInclusive<i64> = 1..=1_000;
+/// `monitor.lapseMillis`; 0 switches it off.
+pub const MONITOR_LAPSE_MILLIS: RangeInclusive<i64> = 0..=3_600_000;
 /// `startupGraceSeconds`; 0 switches it off.
 pub const STARTUP_GRACE_SECONDS: RangeInclusive<i64> = 0..=3_600;
 /// Percentages of the circuit breaker.
@@ -146,6 +148,7 @@ fn wanted(spec: &schema::Spec, hash: &HashSettings, gathered: &mut Gathered) -> 
         partitions: u32::try_from(partitions).unwrap_or(1),
         replicas: u32::try_from(replicas).unwrap_or(1),
         paused: spec.paused,
+        promote_lapsed: spec.promote_lapsed.unwrap_or(true),
     }
 }
 
@@ -198,10 +201,13 @@ fn monitor(raw: &schema::Monitor, gathered: &mut Gathered) -> Monitor {
         gathered,
     );
     let threshold = number("spec.monitor.threshold", &raw.threshold, MONITOR_THRESHOLD, gathered);
+    let lapse =
+        number("spec.monitor.lapseMillis", &raw.lapse_millis, MONITOR_LAPSE_MILLIS, gathered);
     Monitor {
         interval: interval.map_or(default.interval, millis),
         read_timeout: timeout.map_or(default.read_timeout, millis),
         threshold: threshold.unwrap_or(default.threshold),
+        lapse: lapse.map_or(default.lapse, millis),
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flare_core::model::{HashAlgorithm, HashSettings, NodeKey};
+use flare_core::policy::suspicion::LAPSE_MILLIS;
 use flare_core::wanted::Wanted;
 
 pub use check::*;
@@ -124,6 +125,9 @@ pub struct Monitor {
     pub read_timeout: Duration,
     /// `threshold`: so many misses in a row and the node is held dead.
     pub threshold: u32,
+    /// `lapseMillis`: so long a silence of a slave that is not held dead leaves a hole in its copy
+    /// (R5); zero: none does.
+    pub lapse: Duration,
 }
 
 impl Default for Monitor {
@@ -132,6 +136,7 @@ impl Default for Monitor {
             interval: Duration::from_secs(1),
             read_timeout: Duration::from_secs(1),
             threshold: 3,
+            lapse: Duration::from_millis(LAPSE_MILLIS),
         }
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Spec {
     pub(super) nodes: Nodes,
     #[serde(default)]
     pub(super) paused: bool,
+    pub(super) promote_lapsed: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +71,7 @@ pub(super) struct Monitor {
     pub(super) interval_millis: Number,
     pub(super) read_timeout_millis: Number,
     pub(super) threshold: Number,
+    pub(super) lapse_millis: Number,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,9 +6,9 @@ use tokio::sync::oneshot;
 
 use super::{
     ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, FinishSteps, LinkEnded,
-    LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved,
+    LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved, NoteLapse,
     PrepareToLeave, QueueDrained, RegisterNode, RelayEnded, RelayOpened, RemoveNode, ReturnNode,
-    SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, TopologyActor,
+    SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, SuspectNode, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
 use crate::overview::{ForgetNode, SwitchMaster};
@@ -180,6 +180,8 @@ macro_rules! becomes_input {
 
 becomes_input!(MarkNodeDown { node, seen, reason } => MarkDown);
 becomes_input!(ReturnNode { node, seen } => Return);
+becomes_input!(NoteLapse { node, seen, silent_millis } => Lapsed);
+becomes_input!(SuspectNode { node, suspected } => Suspected);
 becomes_input!(ChangeBreaker { open, assigned, dead } => BreakerChanged);
 becomes_input!(RelayOpened { relay } => RelayOpened);
 becomes_input!(ClientsEnded { node } => ClientsEnded);

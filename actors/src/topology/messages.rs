@@ -128,6 +128,28 @@ pub struct ReturnNode {
     pub seen: Seen,
 }
 
+/// A node that is not held dead was silent for longer than its master keeps trying (R5).
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NoteLapse {
+    /// The node.
+    pub node: NodeKey,
+    /// What the failover actor saw when it decided.
+    pub seen: Seen,
+    /// For how long it was silent, in milliseconds.
+    pub silent_millis: u64,
+}
+
+/// The failover actor began or ceased to doubt a node.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct SuspectNode {
+    /// The node.
+    pub node: NodeKey,
+    /// Did the last attempt to reach it fail?
+    pub suspected: bool,
+}
+
 /// The relay that was ordered stands, or could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

@@ -37,6 +37,14 @@ pub(super) fn log(event: &Event) {
             warn!(assigned, dead, "the circuit breaker closed: the index acts again");
         }
         Event::Leaving { node, leaves } => info!(%node, leaves, "a node leaves, or stays"),
+        Event::Lapsed { node, partition, lapse } => {
+            warn!(%node, partition, %lapse, "a copy may lack writes; it is to be made again");
+        }
+        Event::LapsedPromoted { node, partition, lapse } => error!(
+            %node,
+            partition,
+            %lapse, "a copy that may lack writes became the master, since no other is left"
+        ),
         Event::Handover { partition, what } => info!(partition, what, "handover"),
         Event::NodeEmptied { node } => info!(%node, "emptied before it gets a role"),
         Event::ReportRecovered { node, evidence } => {

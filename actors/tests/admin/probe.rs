@@ -49,7 +49,12 @@ pub(crate) fn overview(nodes: &[(&str, Role, State, i32, u64)]) -> Overview {
     }
     Overview {
         cluster: "games".into(),
-        mode: Mode::Automatic(Wanted { partitions: 2, replicas: 2, paused: false }),
+        mode: Mode::Automatic(Wanted {
+            partitions: 2,
+            replicas: 2,
+            paused: false,
+            promote_lapsed: true,
+        }),
         snapshot: Arc::new(Snapshot::new(Arc::new(stored))),
         facts,
         blocked: BTreeSet::new(),

@@ -108,6 +108,7 @@ pub(crate) const MONITORING: MonitorSettings = MonitorSettings {
     threshold: 3,
     startup_grace_millis: 0,
     restart_is_death: false,
+    lapse_millis: 0,
 };
 
 impl Rig {
@@ -129,7 +130,11 @@ impl Rig {
         let cluster = Cluster::start(Blueprint {
             name: "test".into(),
             stored: StoredTopology::empty(HashSettings::default()),
-            settings: Settings { mode: Mode::Manual, nodes_max: 100 },
+            settings: Settings {
+                mode: Mode::Manual,
+                nodes_max: 100,
+                zero_unix_millis: 1_000_000_000_000,
+            },
             monitoring: MONITORING,
             breaking: BreakerSettings { enabled: false, ..BreakerSettings::default() },
             limits,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::model::{NodeKey, Role};
+use crate::stored::Lapse;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,15 @@ pub enum Action {
         node: NodeKey,
         /// The partition.
         partition: i32,
+        /// What may be lost with it, when no whole copy is left.
+        lapse: Option<Lapse>,
+    },
+    /// Take the role back from a node whose copy lapsed; it gets one again, emptied.
+    Renew {
+        /// The node.
+        node: NodeKey,
+        /// What is known against its copy.
+        lapse: Lapse,
     },
     /// Swap a master that leaves with an active slave, without copying.
     HandOver {
@@ -92,7 +102,11 @@ impl Action {
             }
             Self::CopyAgain { evidence, .. } => format!("it has to copy again; {evidence}"),
             Self::Activate { evidence: None, .. } => "the new master has its data".to_owned(),
-            Self::Promote { .. } => "its master is down".to_owned(),
+            Self::Promote { lapse: None, .. } => "its master is down".to_owned(),
+            Self::Promote { lapse: Some(lapse), .. } => {
+                format!("its master is down and no other copy is left; {lapse}")
+            }
+            Self::Renew { lapse, .. } => format!("it has to copy again; {lapse}"),
             Self::HandOver { .. } => "the master leaves".to_owned(),
             Self::Demote { .. } => "more copies than wanted".to_owned(),
             Self::SetBalance { .. } => "every active copy is read from".to_owned(),
@@ -111,7 +125,8 @@ impl fmt::Display for Action {
             Self::Activate { node, .. } => write!(f, "activate {node}"),
             Self::CallReady { node, .. } => write!(f, "call {node} ready"),
             Self::CopyAgain { node, .. } => write!(f, "have {node} copy again"),
-            Self::Promote { node, partition } => {
+            Self::Renew { node, .. } => write!(f, "have {node} copy again, since it lapsed"),
+            Self::Promote { node, partition, .. } => {
                 write!(f, "promote {node} to master of partition {partition}")
             }
             Self::HandOver { node, partition } => {

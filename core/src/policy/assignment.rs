@@ -2,8 +2,8 @@
 //!
 //! Level-triggered (R10): it looks at the map and the facts as they are, however they came to be,
 //! and names one action at a time, or none. In this order: finish what prepares, give a partition
-//! a master again, then (unless paused) read balances, missing copies, the next partition,
-//! surplus copies.
+//! a master again, see that every copy is read from, then (unless paused) missing copies, the next
+//! partition, surplus copies, copies that lapsed.
 //!
 //! A flared serves one `dump` at a time and refuses a second (`database busy`, flare-protocol.md
 //! 4.7), which the copying node then reports as a failed copy. So each master is the source of at
@@ -16,10 +16,10 @@ use crate::model::{NodeKey, Role, Timestamp};
 pub use crate::policy::action::Action;
 use crate::policy::emptying::{self, NotEmptied};
 use crate::policy::evidence::{self, Verdict};
-use crate::policy::promotion;
+use crate::policy::promotion::{self, LastResort};
 use crate::policy::shape::{Partition, Shape};
 use crate::policy::watchdog;
-use crate::stored::{Holding, StoredTopology};
+use crate::stored::{Holding, Lapse, StoredTopology};
 use crate::topology::{Blocked, Facts};
 use crate::wanted::Wanted;
 
@@ -59,7 +59,7 @@ impl<'a> View<'a> {
     }
 
     /// Does the node answer?
-    fn answers(&self, node: &NodeKey) -> bool {
+    pub(super) fn answers(&self, node: &NodeKey) -> bool {
         self.facts(node).is_some_and(Facts::answers)
     }
 }
@@ -73,6 +73,8 @@ pub struct Plan {
     pub blocked: BTreeSet<Blocked>,
     /// Is the wanted shape reached, so that nothing is to do until something changes?
     pub settled: bool,
+    /// When to look again, though nothing else happens.
+    pub look_at: Option<Timestamp>,
     /// Nodes that are to be asked for their `stats`, since a decision waits for it.
     pub probes: BTreeSet<NodeKey>,
     /// Nodes that can be used when nobody has anything on its way to them any more.
@@ -93,19 +95,21 @@ pub fn next(view: &View<'_>) -> Plan {
     planner.plan.action = planner
         .finish_preparing()
         .or_else(|| planner.replace_dead_master())
-        .or_else(|| planner.relieve_leaving_master());
+        .or_else(|| planner.relieve_leaving_master())
+        .or_else(|| planner.read_balance());
     if planner.plan.action.is_none() && !view.wanted.paused {
         planner.plan.action =
-            planner.read_balance().or_else(|| planner.fill()).or_else(|| planner.drop_surplus());
+            planner.fill().or_else(|| planner.drop_surplus()).or_else(|| planner.renew_lapsed());
     }
     planner.plan.settled = planner.is_settled();
     planner.plan
 }
 
-struct Planner<'a> {
-    view: &'a View<'a>,
-    shape: &'a Shape,
-    claimed: BTreeSet<NodeKey>,
+pub(super) struct Planner<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) shape: &'a Shape,
+    /// Nodes that are on their way to a role.
+    pub(super) claimed: BTreeSet<NodeKey>,
     plan: Plan,
 }
 
@@ -162,6 +166,7 @@ impl<'a> Planner<'a> {
                 && partition.preparing_slaves.is_empty()
                 && partition.leaving_master().is_none()
                 && partition.copies() == copies
+                && partition.active_slaves.iter().all(|slave| self.lapse(slave).is_none())
         };
         self.plan.action.is_none()
             && self.plan.probes.is_empty()
@@ -175,6 +180,9 @@ impl<'a> Planner<'a> {
         for (number, partition) in &self.shape.partitions {
             let preparing = partition.preparing_master().into_iter();
             for node in preparing.chain(&partition.preparing_slaves) {
+                if let Some(lapse) = self.lapse(node) {
+                    return Some(Action::Renew { node: node.clone(), lapse });
+                }
                 let Some(sources) = self.sources_of(*number, partition, node) else {
                     let evidence = "a partition that it copies from has no master".to_owned();
                     return Some(Action::CopyAgain { node: node.clone(), evidence });
@@ -227,10 +235,30 @@ impl<'a> Planner<'a> {
             let Some(dead) = known.preserved_master() else { continue };
             let next = promotion::successor(self.view.stored, self.view.facts, partition, dead);
             if let Some(node) = next {
-                return Some(Action::Promote { node, partition });
+                return Some(Action::Promote { node, partition, lapse: None });
+            }
+            // A master that is back with its data is given its role back: it lacks nothing.
+            let well =
+                self.view.facts(dead).is_some_and(|facts| facts.answers() && !facts.suspected);
+            if well && self.view.items(dead) != Some(0) {
+                continue;
+            }
+            match promotion::last_resort(self.view, partition, dead) {
+                LastResort::Nobody => {}
+                LastResort::At(due) => {
+                    self.plan.look_at = self.plan.look_at.map_or(Some(due), |at| Some(at.min(due)));
+                }
+                LastResort::Now(node, lapse) => {
+                    return Some(Action::Promote { node, partition, lapse: Some(lapse) });
+                }
             }
         }
         None
+    }
+
+    /// What is known against a node's copy.
+    pub(super) fn lapse(&self, node: &NodeKey) -> Option<Lapse> {
+        self.view.stored.nodes.get(node).and_then(|stored| stored.lapse)
     }
 
     /// A master that leaves is swapped with a slave, while it still serves.
@@ -242,16 +270,6 @@ impl<'a> Planner<'a> {
             let next = promotion::successor(stored, facts, partition, &node);
             (!waits && next.is_some()).then_some(Action::HandOver { node, partition })
         })
-    }
-
-    fn read_balance(&mut self) -> Option<Action> {
-        let active = self.shape.counted().flat_map(|(_, partition)| {
-            partition.active_master().into_iter().chain(&partition.active_slaves)
-        });
-        let silent = active
-            .filter(|node| self.view.stored.nodes.get(node).is_some_and(|n| n.entry.balance == 0));
-        let node = silent.min().cloned()?;
-        Some(Action::SetBalance { node, balance: READ_BALANCE })
     }
 
     /// Missing masters and copies. An empty cluster gets its masters first; one with keys in it
@@ -338,7 +356,7 @@ impl<'a> Planner<'a> {
     }
 
     fn candidate(&mut self, role: Role, hosts: &BTreeSet<&str>) -> Option<NodeKey> {
-        let mut best: Option<((bool, usize, bool), &NodeKey)> = None;
+        let mut best = None;
         for node in self.shape.free.iter().filter(|node| !self.claimed.contains(*node)) {
             let Some(facts) = self.view.facts(node) else { continue };
             let waits = facts.retry_at.is_some_and(|at| self.view.now < at);
@@ -368,29 +386,13 @@ impl<'a> Planner<'a> {
                 Role::Master => self.shape.masters_by_host.get(node.name()).copied().unwrap_or(0),
                 Role::Slave | Role::Proxy => 0,
             };
-            let rank = (hosts.contains(node.name()), masters, fresh);
-            if best.is_none_or(|(least, _)| rank < least) {
+            // What an old copy holds is kept for as long as an empty node can take its place.
+            let holds = self.view.items(node) != Some(0);
+            let rank = (hosts.contains(node.name()), masters, fresh, holds);
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
                 best = Some((rank, node));
             }
         }
-        best.map(|(_, node)| node.clone())
-    }
-
-    /// A copy more than wanted goes back to being a proxy, one that leaves first: never the master,
-    /// nor any copy while the master does not answer (R6).
-    fn drop_surplus(&mut self) -> Option<Action> {
-        let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX).max(1);
-        self.shape.counted().find_map(|(_, partition)| {
-            partition.active_master().filter(|master| self.view.answers(master))?;
-            let leaves = |node: &&NodeKey| partition.leaving.contains(*node);
-            let slaves = || partition.active_slaves.iter();
-            let whole = partition.active_master().into_iter().chain(slaves());
-            let staying = whole.filter(|node| !leaves(node)).count();
-            let surplus = slaves()
-                .find(leaves)
-                .filter(|_| staying >= wanted)
-                .or_else(|| slaves().rfind(|node| !leaves(node)).filter(|_| staying > wanted));
-            Some(Action::Demote { node: surplus?.clone() })
-        })
+        best.map(|(_, node): (_, &NodeKey)| node.clone())
     }
 }

@@ -70,7 +70,13 @@ impl Failover {
         let order = self.suspicion.take(node, evidence, now);
         let mut told: Vec<Input> = self.count(now).into_iter().collect();
         let held_back = matches!(order, Some(Input::MarkDown { .. })) && self.breaker.is_open();
-        told.extend(order.filter(|_| !held_back));
+        told.extend(self.suspicion.suspect(node));
+        match order.filter(|_| !held_back) {
+            Some(order) => told.push(order),
+            // It takes nothing from anyone, so the breaker does not hold it back; one that is
+            // marked down loses its role, and with it what a lapse would be held against.
+            None => told.extend(self.suspicion.lapse(node)),
+        }
         told
     }
 

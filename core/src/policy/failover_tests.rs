@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::{HashSettings, Incarnation, NodeEntry, Role, State};
 use crate::policy::breaker::RECOVERY_MILLIS;
+use crate::policy::suspicion::LAPSE_MILLIS;
 use crate::stored::{StoredNode, StoredTopology};
 use crate::topology::Snapshot;
 
@@ -14,6 +15,7 @@ const MONITORING: MonitorSettings = MonitorSettings {
     threshold: 3,
     startup_grace_millis: 0,
     restart_is_death: true,
+    lapse_millis: LAPSE_MILLIS,
 };
 
 const PROCESS: Incarnation = Incarnation { started: 1_000, pid: 7 };
@@ -42,14 +44,20 @@ fn watching(count: usize) -> Failover {
     failover
 }
 
+/// What is told of the evidence, but for doubts.
+fn take(failover: &mut Failover, number: usize, evidence: Evidence, now: Timestamp) -> Vec<Input> {
+    let mut told = failover.take(&node(number), evidence, now);
+    told.retain(|input| !matches!(input, Input::Suspected { .. }));
+    told
+}
+
 fn refused(failover: &mut Failover, number: usize) -> Vec<Input> {
-    (0..3)
-        .flat_map(|_| failover.take(&node(number), Evidence::ConnectRefused, Timestamp(1)))
-        .collect()
+    (0..3).flat_map(|_| take(failover, number, Evidence::ConnectRefused, Timestamp(1))).collect()
 }
 
 fn answers(failover: &mut Failover, number: usize, now: Timestamp) -> Vec<Input> {
-    failover.take(&node(number), Evidence::PingAnswered { incarnation: Some(PROCESS) }, now)
+    let answered = Evidence::PingAnswered { incarnation: Some(PROCESS) };
+    take(failover, number, answered, now)
 }
 
 #[test]
@@ -114,7 +122,7 @@ fn a_node_that_answers_is_no_death_though_it_is_not_given_back() {
         failover.wake(heard.plus_millis(RECOVERY_MILLIS)),
         Some(Input::BreakerChanged { open: false, assigned: 4, dead: 0 })
     );
-    assert!(failover.take(&node(0), Evidence::PingMissed, Timestamp(20_000)).is_empty());
+    assert!(take(&mut failover, 0, Evidence::PingMissed, Timestamp(20_000)).is_empty());
     assert_eq!(failover.breaker().1.dead, 1, "it is silent again, and was never given back");
 }
 
@@ -125,6 +133,54 @@ fn a_person_closes_it() {
     refused(&mut failover, 1);
     let closed = failover.reset();
     assert_eq!(closed, Some(Input::BreakerChanged { open: false, assigned: 2, dead: 2 }));
-    let order = failover.take(&node(0), Evidence::ConnectRefused, Timestamp(5));
+    let order = take(&mut failover, 0, Evidence::ConnectRefused, Timestamp(5));
     assert!(matches!(order[..], [Input::MarkDown { .. }]));
+}
+
+#[test]
+fn a_doubt_is_told_once_and_so_is_its_end() {
+    let mut failover = watching(4);
+    let mut told = |evidence, at| -> Vec<bool> {
+        let told = failover.take(&node(0), evidence, Timestamp(at));
+        let doubts = told.into_iter().filter_map(|input| match input {
+            Input::Suspected { suspected, .. } => Some(suspected),
+            _ => None,
+        });
+        doubts.collect()
+    };
+    let answered = Evidence::PingAnswered { incarnation: Some(PROCESS) };
+    assert!(told(answered, 1).is_empty());
+    assert_eq!(told(Evidence::PingMissed, 1_000), [true]);
+    assert!(told(Evidence::PingMissed, 2_000).is_empty());
+    assert_eq!(told(answered, 3_000), [false]);
+    assert!(told(answered, 4_000).is_empty());
+}
+
+#[test]
+fn a_slave_that_is_silent_while_the_breaker_is_open_lapses() {
+    let mut failover = watching(3);
+    let mut stored = StoredTopology::clone(masters(3).stored());
+    for number in [1, 2] {
+        let slave = stored.nodes.get_mut(&node(number)).expect("a node of the map");
+        slave.entry.role = Role::Slave;
+        slave.entry.partition = 0;
+    }
+    let _ = failover.published(&Snapshot::new(Arc::new(stored)), Timestamp(0));
+    let (mut marked_down, mut lapses) = (0, Vec::new());
+    for second in 1..=30 {
+        let now = Timestamp(second * 1_000);
+        answers(&mut failover, 0, now);
+        for number in [1, 2] {
+            for told in take(&mut failover, number, Evidence::ConnectRefused, now) {
+                match told {
+                    Input::MarkDown { .. } => marked_down += 1,
+                    Input::Lapsed { silent_millis, .. } => lapses.push((second, silent_millis)),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!(marked_down, 1, "the second death opens the breaker: {lapses:?}");
+    // (The first was ordered down, so that its silence does not matter.)
+    assert_eq!(lapses.first(), Some(&(18, 18_000)), "{lapses:?}");
 }

@@ -10,4 +10,5 @@ pub mod pacing;
 pub mod promotion;
 pub mod shape;
 pub mod suspicion;
+mod upkeep;
 pub mod watchdog;

@@ -79,6 +79,7 @@ impl Pacing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::suspicion::LAPSE_MILLIS;
 
     const SETTINGS: MonitorSettings = MonitorSettings {
         interval_millis: 1_000,
@@ -86,6 +87,7 @@ mod tests {
         threshold: 3,
         startup_grace_millis: 0,
         restart_is_death: true,
+        lapse_millis: LAPSE_MILLIS,
     };
 
     /// When the next attempt is, after these things happened at these moments.

@@ -1,14 +1,20 @@
 //! Who takes over from a master that is dead or leaves (R5).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::model::{NodeKey, State};
-use crate::stored::StoredTopology;
+use crate::model::{Incarnation, NodeKey, State, Timestamp};
+use crate::policy::assignment::View;
+use crate::stored::{Lapse, StoredNode, StoredTopology};
 use crate::topology::Facts;
 
-/// The slave that takes over `partition` from `dead`: active, answering, and the process that it
-/// was when it became active; preferably on another host, then the one with the largest balance,
-/// then the first in key order. `None` leaves the role with the dead master (R2).
+/// How long a dead master may take to come back with its data before a copy that lapsed takes its
+/// place for good, in milliseconds: a supervisor or a kubelet has started a process again well
+/// within it, and that one lacks nothing.
+pub const LAPSED_WAIT_MILLIS: u64 = 30_000;
+
+/// The slave that takes over `partition` from `dead` without a loss; of several the one that
+/// [`preference`] puts first. `None` leaves the role with the dead master (R2).
 pub fn successor(
     stored: &StoredTopology,
     facts: &BTreeMap<NodeKey, Facts>,
@@ -17,13 +23,73 @@ pub fn successor(
 ) -> Option<NodeKey> {
     let eligible =
         stored.nodes.iter().filter(|(key, _)| is_eligible(stored, facts, partition, key));
-    eligible
-        .min_by_key(|(key, node)| (key.name() == dead.name(), -i64::from(node.entry.balance)))
-        .map(|(key, _)| key.clone())
+    eligible.min_by_key(|(key, node)| preference(key, node, dead)).map(|(key, _)| key.clone())
 }
 
-/// May this node take over the partition without a loss?
+/// May this node take over the partition without a loss? An active slave without a lapse that
+/// answers, is not doubted, and is the process that it was when it became active.
 pub fn is_eligible(
+    stored: &StoredTopology,
+    facts: &BTreeMap<NodeKey, Facts>,
+    partition: i32,
+    key: &NodeKey,
+) -> bool {
+    let whole = stored.nodes.get(key).is_some_and(|node| node.lapse.is_none());
+    whole && could_serve(stored, facts, partition, key)
+}
+
+/// What a copy that lapsed can do for a partition whose master is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastResort {
+    /// There is none, or it must not be used.
+    Nobody,
+    /// It takes over, unless something better shows itself before this moment has come.
+    At(Timestamp),
+    /// It takes over.
+    Now(NodeKey, Lapse),
+}
+
+/// The copy that is left when no other is: an active slave that lapsed. It takes over only when no
+/// slave without a lapse is in the map, even a silent one (that one is either heard again or
+/// marked down), and when the dead master had time to come back (R5).
+pub fn last_resort(view: &View<'_>, partition: i32, dead: &NodeKey) -> LastResort {
+    let slaves = || {
+        view.stored.nodes.iter().filter(|(_, node)| {
+            node.entry.is_slave_of(partition) && node.entry.state == State::Active
+        })
+    };
+    if !view.wanted.promote_lapsed || slaves().any(|(_, node)| node.lapse.is_none()) {
+        return LastResort::Nobody;
+    }
+    // The one that was whole for longest lacks least; then as for any other.
+    let best = slaves()
+        .filter(|(key, _)| could_serve(view.stored, view.facts, partition, key))
+        .filter_map(|(key, node)| Some((key, node, node.lapse?)))
+        .min_by_key(|(key, node, lapse)| {
+            (lapse.cause, Reverse(lapse.version), preference(key, node, dead))
+        });
+    let Some((key, _, lapse)) = best else { return LastResort::Nobody };
+    let since = view.facts(dead).map(|facts| facts.down_since).unwrap_or_default();
+    let due = since.plus_millis(LAPSED_WAIT_MILLIS);
+    match view.now >= due {
+        true => LastResort::Now(key.clone(), lapse),
+        false => LastResort::At(due),
+    }
+}
+
+/// Among nodes that may take over, the least of these comes first: one on another host than the
+/// dead master, then the one that is read from most, then the first in key order. Whatever else
+/// makes a node preferable has its place in this order, and nowhere else.
+fn preference<'a>(
+    key: &'a NodeKey,
+    node: &StoredNode,
+    dead: &NodeKey,
+) -> (bool, Reverse<i32>, &'a NodeKey) {
+    (key.name() == dead.name(), Reverse(node.entry.balance), key)
+}
+
+/// An active slave that answers, is not doubted, and is still the process that it was.
+fn could_serve(
     stored: &StoredTopology,
     facts: &BTreeMap<NodeKey, Facts>,
     partition: i32,
@@ -33,12 +99,12 @@ pub fn is_eligible(
     node.entry.is_slave_of(partition)
         && node.entry.state == State::Active
         && node.leaving.is_none()
-        && facts
-            .get(key)
-            .is_some_and(|facts| facts.answers() && is_same_process(node.incarnation, facts))
+        && facts.get(key).is_some_and(|facts| {
+            facts.answers() && !facts.suspected && is_same_process(node.incarnation, facts)
+        })
 }
 
-fn is_same_process(stored: Option<crate::model::Incarnation>, facts: &Facts) -> bool {
+fn is_same_process(stored: Option<Incarnation>, facts: &Facts) -> bool {
     match (stored, facts.incarnation()) {
         (Some(stored), Some(seen)) => stored.is_same(&seen),
         _ => true,

@@ -36,6 +36,11 @@ impl Partition {
         self.master.as_ref().filter(|(_, state)| *state == State::Down).map(|(key, _)| key)
     }
 
+    /// Is any copy of it being made?
+    pub fn prepares(&self) -> bool {
+        self.preparing_master().is_some() || !self.preparing_slaves.is_empty()
+    }
+
     /// Copies that there are or will be, the master included, on nodes that stay.
     pub fn copies(&self) -> usize {
         self.members().filter(|node| !self.leaving.contains(*node)).count()

@@ -13,12 +13,22 @@ use std::collections::BTreeMap;
 use crate::model::{Incarnation, NodeKey, Role, State, Timestamp};
 use crate::policy::breaker::Census;
 use crate::policy::pacing::Pacing;
-use crate::stored::Holding;
+use crate::stored::{Holding, LapseCause, StoredNode};
 use crate::topology::{DownReason, Input, Seen, Snapshot};
 
 /// How long a node that announced its end may still answer, in milliseconds: an idle flared is
 /// gone well within it (flare-protocol.md 6.5). Only an answer that comes later is a return.
 pub const RETURN_PAUSE_MILLIS: u64 = 500;
+
+/// How long a master keeps trying to send a write to a slave that refuses connections, in
+/// milliseconds: four attempts, each of nine connects half a second apart (flare-protocol.md 2 and
+/// 5.4; seen: 18 s). To one that hangs it takes four times flared's `net-read-timeout`, 40 minutes
+/// at its default of 600 s; who sets that below 4.5 s sets this lower, too.
+pub const LAPSE_MILLIS: u64 = 18_000;
+
+/// What is counted as silence between two pieces of evidence is at most an attempt and its pause,
+/// and this, in milliseconds: when the index itself stood still, nothing was seen.
+const SILENCE_SLACK_MILLIS: u64 = 2_000;
 
 /// How nodes are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,12 +46,26 @@ pub struct MonitorSettings {
     pub startup_grace_millis: u64,
     /// Is a node down when another process answers under its name (R13)? Not in manual mode.
     pub restart_is_death: bool,
+    /// A slave that was silent for so long, in milliseconds, though not held dead, lacks writes:
+    /// its master may have given up sending them ([`LAPSE_MILLIS`]). With 0 no silence is a
+    /// lapse, as in manual mode.
+    pub lapse_millis: u64,
 }
 
 impl MonitorSettings {
     /// Are so many failures in a row a death?
     fn are_a_death(&self, failures: u32) -> bool {
         self.threshold != 0 && failures >= self.threshold
+    }
+
+    /// Is so long a silence, in milliseconds, a lapse?
+    fn is_a_lapse(&self, silent_millis: u64) -> bool {
+        self.lapse_millis != 0 && silent_millis >= self.lapse_millis
+    }
+
+    /// The longest time between two pieces of evidence that was spent with looking.
+    fn looking_millis_max(&self) -> u64 {
+        self.interval_millis.saturating_add(self.read_timeout_millis) + SILENCE_SLACK_MILLIS
     }
 }
 
@@ -71,6 +95,8 @@ pub struct Suspicion {
     settings: MonitorSettings,
     began: Timestamp,
     version: u64,
+    /// When a node last answered, whichever it was: it shows that the index's own network works.
+    heard_at: Option<Timestamp>,
     nodes: BTreeMap<NodeKey, Watched>,
 }
 
@@ -89,13 +115,31 @@ struct Watched {
     heard: bool,
     /// Failures in a row.
     failures: u32,
+    /// Was the topology told that it is doubted?
+    told_suspected: bool,
+    silence: Silence,
     pacing: Pacing,
+}
+
+/// How long a node was silent while others answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Silence {
+    /// Does it make a copy that a silence leaves a hole in?
+    copies: bool,
+    /// What the published map knows of, in milliseconds.
+    known: Option<u64>,
+    /// Up to when it was counted.
+    counted_to: Timestamp,
+    /// The present silence so far, in milliseconds.
+    present: u64,
+    /// The longest that ended, in milliseconds.
+    longest: u64,
 }
 
 impl Suspicion {
     /// Knows no node yet; the startup grace begins now.
     pub fn new(settings: MonitorSettings, now: Timestamp) -> Self {
-        Self { settings, began: now, version: 0, nodes: BTreeMap::new() }
+        Self { settings, began: now, version: 0, heard_at: None, nodes: BTreeMap::new() }
     }
 
     /// Other settings from now on; counts go on.
@@ -115,6 +159,7 @@ impl Suspicion {
         for (node, stored) in &snapshot.stored().nodes {
             let watched = self.nodes.entry(node.clone()).or_insert_with(|| Watched::new(now));
             watched.mapped = stored.incarnation;
+            watched.silence.published(stored, now);
             watched.assigned = match stored.entry.role {
                 Role::Master | Role::Slave => true,
                 Role::Proxy => {
@@ -140,8 +185,18 @@ impl Suspicion {
     #[must_use = "an order that is not sent is only given again with the next evidence"]
     pub fn take(&mut self, node: &NodeKey, evidence: Evidence, now: Timestamp) -> Option<Input> {
         let in_grace = now.millis_since(self.began) < self.settings.startup_grace_millis;
+        let looking_max = self.settings.looking_millis_max();
         let watched = self.nodes.get_mut(node)?;
+        let failed_before = watched.failures > 0;
         let failure = watched.note(evidence);
+        let answered = matches!(evidence, Evidence::PingAnswered { .. });
+        if failure.is_some() || (answered && failed_before) {
+            watched.silence.count(self.heard_at, looking_max, now);
+        }
+        if answered {
+            watched.silence.end(now);
+            self.heard_at = Some(now);
+        }
         watched.pacing.after(evidence, watched.down_since.is_some(), &self.settings, now);
         if self.settings.interval_millis == 0 {
             return None;
@@ -161,6 +216,26 @@ impl Suspicion {
                 (dead && !excused).then_some(Input::MarkDown { node, seen, reason })
             }
         }
+    }
+
+    /// What the topology is to be told of a silence of the node that is longer than its master
+    /// keeps trying, as long as the published map does not show it.
+    pub fn lapse(&self, node: &NodeKey) -> Option<Input> {
+        let watched = self.nodes.get(node)?;
+        let silent_millis = watched.silence.to_be_told(&self.settings)?;
+        let seen = Seen { version: self.version, incarnation: watched.answered };
+        Some(Input::Lapsed { node: node.clone(), seen, silent_millis })
+    }
+
+    /// What the topology is to be told when a node begins to be doubted, and when that is over.
+    #[must_use = "it is said once"]
+    pub fn suspect(&mut self, node: &NodeKey) -> Option<Input> {
+        let watched = self.nodes.get_mut(node)?;
+        let suspected = watched.failures > 0;
+        if std::mem::replace(&mut watched.told_suspected, suspected) == suspected {
+            return None;
+        }
+        Some(Input::Suspected { node: node.clone(), suspected })
     }
 
     /// How many nodes have a role, or lost it by dying, and how many of them are dead now:
@@ -202,6 +277,14 @@ impl Watched {
             answered: None,
             heard: false,
             failures: 0,
+            told_suspected: false,
+            silence: Silence {
+                copies: false,
+                known: None,
+                counted_to: now,
+                present: 0,
+                longest: 0,
+            },
             pacing: Pacing::new(now),
         }
     }
@@ -247,6 +330,54 @@ impl Watched {
             }
             _ => false,
         }
+    }
+}
+
+impl Silence {
+    /// Takes over what the map says of the node's copy; one that begins anew has no holes yet.
+    fn published(&mut self, stored: &StoredNode, now: Timestamp) {
+        let entry = &stored.entry;
+        let copies = match entry.role {
+            Role::Slave => entry.state != State::Down,
+            Role::Master => entry.state.is_preparing(),
+            Role::Proxy => false,
+        };
+        self.known = stored.lapse.map(|lapse| match lapse.cause {
+            LapseCause::Silent => lapse.silent_millis,
+            LapseCause::LostRole | LapseCause::Unfinished => u64::MAX,
+        });
+        if copies != self.copies {
+            *self = Self { copies, counted_to: now, present: 0, longest: 0, known: self.known };
+        }
+    }
+
+    /// Counts the time up to now, if the index heard other nodes meanwhile: when none answered, it
+    /// may be the index that was cut off, and that says nothing of masters and their slaves.
+    fn count(&mut self, heard_at: Option<Timestamp>, most: u64, now: Timestamp) {
+        let passed = now.millis_since(self.counted_to);
+        if heard_at.is_some_and(|heard| heard > self.counted_to) {
+            self.present += passed.min(most);
+            self.counted_to = now;
+        } else if passed > most {
+            self.counted_to = now;
+        }
+    }
+
+    /// The node has answered.
+    fn end(&mut self, now: Timestamp) {
+        self.longest = self.longest.max(self.present);
+        self.present = 0;
+        self.counted_to = now;
+    }
+
+    fn to_be_told(&self, settings: &MonitorSettings) -> Option<u64> {
+        let silent = match self.known {
+            None => self.longest.max(self.present),
+            // How long it was in the end is told once, when it is over.
+            Some(known) if self.longest > known => self.longest,
+            Some(_) => return None,
+        };
+        (self.copies && settings.is_a_lapse(silent)).then_some(silent)
     }
 }
 

@@ -82,8 +82,10 @@ impl Cluster {
             partitions: deployment.partitions,
             replicas: deployment.replicas,
             paused: false,
+            promote_lapsed: true,
         };
-        let settings = Settings { mode: Mode::Automatic(wanted), nodes_max: nodes.len() };
+        let settings =
+            Settings { mode: Mode::Automatic(wanted), nodes_max: nodes.len(), zero_unix_millis: 0 };
         let topology = Topology::new(stored, settings);
         let mut failover = Failover::new(MONITORING, conditions.breaker, false, Timestamp(0));
         let told = failover.published(topology.snapshot(), Timestamp(0));

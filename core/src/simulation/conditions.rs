@@ -1,7 +1,7 @@
 //! Under which conditions losses are looked at: the breaker, how nodes are lost, where data lies.
 
 use crate::policy::breaker::BreakerSettings;
-use crate::policy::suspicion::MonitorSettings;
+use crate::policy::suspicion::{LAPSE_MILLIS, MonitorSettings};
 
 /// How nodes are watched: the defaults of `spec.monitor` and `spec.startupGraceSeconds`
 /// (design.md 7).
@@ -11,6 +11,7 @@ pub const MONITORING: MonitorSettings = MonitorSettings {
     threshold: 3,
     startup_grace_millis: 30_000,
     restart_is_death: true,
+    lapse_millis: LAPSE_MILLIS,
 };
 
 /// How nodes are lost, and how they come back.

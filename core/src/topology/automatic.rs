@@ -203,7 +203,9 @@ impl Topology {
             }
             self.accept(draft, change)?;
             let often = !matches!(reason, DownReason::Left | DownReason::Ordered);
-            if let Some(facts) = self.facts.get_mut(node).filter(|_| often) {
+            let facts = self.facts.entry(node.clone()).or_default();
+            facts.down_since = now;
+            if often {
                 let pause = facts.watch.died(now);
                 facts.retry_at = facts.retry_at.max(pause);
             }
@@ -251,9 +253,6 @@ impl Topology {
             return Err(Refusal::LastCopy);
         }
         set(draft, node, |entry| entry.state = State::Active);
-        if let Some(stored) = draft.nodes.get_mut(node) {
-            stored.came_back_empty = empty;
-        }
         let why = match empty {
             true => "is back, without any data, and keeps its role",
             false => "is back and keeps its role",
@@ -277,6 +276,7 @@ impl Topology {
             blocked = plan.blocked;
             self.settled = plan.settled;
             self.probing = !plan.probes.is_empty();
+            self.look_at = plan.look_at;
             let drained = self.drain(&plan.drains, now, step);
             let Some(action) = plan.action else {
                 if drained {
@@ -364,15 +364,16 @@ impl Topology {
                 self.facts.entry(node.clone()).or_default().failed(now);
                 self.tell_recovered(node, Some(evidence));
             }
-            Action::Promote { node, partition } => {
+            Action::Promote { node, partition, lapse } => {
                 promote_for_preserved(&mut draft, &node, partition);
-                let first = vec![node];
+                let first = vec![node.clone()];
                 self.accept(draft, Change { first, ..Change::because(why) })?;
+                self.tell_lapsed_promoted(node, partition, lapse);
             }
             Action::HandOver { node, partition } => {
                 self.hand_over(&node, partition, now, step)?;
             }
-            Action::Demote { node } => {
+            Action::Renew { node, .. } | Action::Demote { node } => {
                 transitions::set_role(&mut draft, &node, Role::Proxy, -1, -1)?;
                 self.accept(draft, Change::because(why))?;
             }

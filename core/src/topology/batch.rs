@@ -53,10 +53,11 @@ impl Writing {
 
 impl Topology {
     /// Starts the next write when none is under way and something waits.
-    pub(super) fn begin_write(&mut self, step: &mut Step) {
+    pub(super) fn begin_write(&mut self, now: Timestamp, step: &mut Step) {
         if self.writing.is_some() || !self.gathered.pending {
             return;
         }
+        self.date_lapses(now);
         self.last_generation += 1;
         self.proposed.generation = self.last_generation;
         let state = Arc::new(self.proposed.clone());

@@ -26,6 +26,10 @@ pub struct Facts {
     pub linked: bool,
     /// Was its link heard from since the index knows the node: did a connection stand, end or fail?
     pub heard: bool,
+    /// Did the last attempt to reach it fail? Then it takes nothing over (R5).
+    pub suspected: bool,
+    /// Since when it is down, if it is; the start of the index for one that was down before.
+    pub down_since: Timestamp,
     /// What it last showed on the present connection; after its end, what it holds is unknown.
     pub observed: Option<Observation>,
     /// When it showed that.

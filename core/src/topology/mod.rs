@@ -13,6 +13,7 @@ mod drafts;
 mod drain;
 mod facts;
 mod handover;
+mod lapses;
 mod leaving;
 mod observe;
 mod push;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub mode: Mode,
     /// The most nodes that a cluster may have (R16).
     pub nodes_max: usize,
+    /// Unix milliseconds at the zero of [`Timestamp`]: dates what is stored, decides nothing.
+    pub zero_unix_millis: u64,
 }
 
 /// The node map of one cluster; decides, never waits.
@@ -97,6 +100,8 @@ pub struct Topology {
     settled: bool,
     /// Does a decision wait for what a node shows?
     probing: bool,
+    /// When the policy wants to look again.
+    look_at: Option<Timestamp>,
     /// Was anything learned that could matter, since the policy last looked?
     news: bool,
     /// Does any node of the proposed state prepare?
@@ -131,6 +136,7 @@ impl Topology {
             pause_until: None,
             settled: false,
             probing: false,
+            look_at: None,
             news: true,
             preparing,
             wake_told: None,
@@ -150,7 +156,10 @@ impl Topology {
         let mut step = Step::default();
         let only_tells = matches!(
             input,
-            Input::Acknowledged { .. } | Input::Observed { .. } | Input::Stored { .. }
+            Input::Acknowledged { .. }
+                | Input::Observed { .. }
+                | Input::Stored { .. }
+                | Input::Suspected { .. }
         );
         self.take_in(input, now, &mut step)?;
         if self.stood_down {
@@ -172,7 +181,7 @@ impl Topology {
         if news {
             self.note_version_jumps(&mut step);
         }
-        self.begin_write(&mut step);
+        self.begin_write(now, &mut step);
         if news || step.persist.is_some() {
             self.tell_wake(now, &mut step);
         }
@@ -212,10 +221,11 @@ impl Topology {
                 self.mark_down(&node, reason, now, step)
             }
             Input::Return { node, seen } => self.give_back(&node, &seen),
+            Input::Lapsed { node, seen, silent_millis } => {
+                self.lapsed(&node, &seen, silent_millis, now)
+            }
             Input::BreakerChanged { open, assigned, dead } => {
-                self.record(|stored| stored.breaker_open = open);
-                self.settled = false;
-                self.gathered.events.push(Event::BreakerChanged { open, assigned, dead });
+                self.breaker_changed(open, assigned, dead);
                 Ok(())
             }
             Input::Switchover { request, partition, to, how, origin } => {
@@ -250,17 +260,10 @@ impl Topology {
         }
     }
 
-    fn wanted_changed(&mut self, wanted: Wanted, step: &mut Step) {
-        if let Mode::Automatic(old) = &mut self.settings.mode {
-            *old = wanted;
-        }
-        // Said again with every reading of the manifest, not only the first time.
-        let again = self.blocked.iter().filter(|what| {
-            matches!(what, Blocked::PartitionReduction { wanted: asked, .. }
-                if *asked == wanted.partitions)
-        });
-        let again = again.cloned().map(|what| Effect::Happened(Event::Blocked(what)));
-        step.effects.extend(again);
+    fn breaker_changed(&mut self, open: bool, assigned: u32, dead: u32) {
+        self.record(|stored| stored.breaker_open = open);
+        self.settled = false;
+        self.gathered.events.push(Event::BreakerChanged { open, assigned, dead });
     }
 
     /// The committed map.

@@ -12,6 +12,7 @@ use crate::topology::{
     Blocked, DownReason, Effect, Event, Input, Mode, Observation, RETRY_PAUSE_MILLIS, Step,
     Topology,
 };
+use crate::wanted::Wanted;
 
 /// A node may show a version this far above ours, and we go above it; more is refused, so that a
 /// lying node cannot use the numbers up (R3).
@@ -26,6 +27,13 @@ impl Topology {
                     facts.linked = true;
                     facts.heard = true;
                     self.settled = false;
+                }
+            }
+            Input::Suspected { node, suspected } => {
+                if let Some(facts) = self.facts.get_mut(&node) {
+                    facts.suspected = suspected;
+                    // What nobody may take over can be taken over now.
+                    self.news |= !suspected;
                 }
             }
             Input::LinkEnded { node } => {
@@ -152,8 +160,26 @@ impl Topology {
             facts.retry_at = Some(now.plus_millis(RETRY_PAUSE_MILLIS));
         } else if wanted == Some(intent) {
             facts.emptied = Some(intent);
+            // What it showed before says nothing any more.
+            if let Some(observed) = &mut facts.observed {
+                observed.items = 0;
+            }
             step.effects.push(Effect::Happened(Event::NodeEmptied { node: node.clone() }));
         }
+    }
+
+    /// Another shape is wanted from now on.
+    pub(super) fn wanted_changed(&mut self, wanted: Wanted, step: &mut Step) {
+        if let Mode::Automatic(old) = &mut self.settings.mode {
+            *old = wanted;
+        }
+        // Said again with every reading of the manifest, not only the first time.
+        let again = self.blocked.iter().filter(|what| {
+            matches!(what, Blocked::PartitionReduction { wanted: asked, .. }
+                if *asked == wanted.partitions)
+        });
+        let again = again.cloned().map(|what| Effect::Happened(Event::Blocked(what)));
+        step.effects.extend(again);
     }
 
     /// Nodes that show a version too far above ours stand in the way until they no longer do.

@@ -17,6 +17,7 @@ impl Topology {
             self.drains.values().map(|drain| drain.until).filter(|until| *until > now).min(),
             self.leavers.iter().map(|leaver| leaver.deadline).min(),
             self.pause_until,
+            self.look_at.filter(|at| automatic && *at > now),
             retries.filter(|at| automatic && *at > now).min(),
             late.filter(|at| automatic && *at > now).min(),
             (automatic && (self.preparing || self.probing))

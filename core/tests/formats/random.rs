@@ -4,7 +4,9 @@ use flare_core::model::{
     FIRST_THREAD_TYPE, HashAlgorithm, HashSettings, Incarnation, NO_PARTITION, NodeEntry, NodeKey,
     Role, State,
 };
-use flare_core::stored::{HandoverStep, Holding, StoredHandover, StoredNode, StoredTopology};
+use flare_core::stored::{
+    HandoverStep, Holding, Lapse, LapseCause, StoredHandover, StoredNode, StoredTopology,
+};
 use proptest::prelude::*;
 
 /// Server names as they occur, and ones that need escaping somewhere.
@@ -56,13 +58,30 @@ fn node() -> impl Strategy<Value = StoredNode> {
     let incarnation = (any::<i64>(), any::<u32>());
     let incarnation = incarnation.prop_map(|(started, pid)| Incarnation { started, pid });
     let incarnation = proptest::option::of(incarnation);
-    (entry(), incarnation, holding(), any::<bool>(), any::<Option<u64>>()).prop_map(
-        |(entry, incarnation, holds, came_back_empty, empty_intent)| StoredNode {
+    let lapse = proptest::option::of(lapse());
+    (entry(), incarnation, holding(), lapse, any::<Option<u64>>()).prop_map(
+        |(entry, incarnation, holds, lapse, empty_intent)| StoredNode {
             incarnation,
             holds,
-            came_back_empty,
+            lapse,
             empty_intent,
             ..StoredNode::new(entry)
+        },
+    )
+}
+
+fn lapse() -> impl Strategy<Value = Lapse> {
+    let cause = prop_oneof![
+        Just(LapseCause::Silent),
+        Just(LapseCause::LostRole),
+        Just(LapseCause::Unfinished)
+    ];
+    (cause, any::<u64>(), any::<Option<u64>>(), any::<u64>()).prop_map(
+        |(cause, version, since_unix_seconds, silent_millis)| Lapse {
+            cause,
+            version,
+            since_unix_seconds,
+            silent_millis,
         },
     )
 }

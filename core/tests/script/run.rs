@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State, Timestamp};
-use flare_core::stored::{Holding, StoredNode, StoredTopology};
+use flare_core::stored::{Holding, Lapse, LapseCause, StoredNode, StoredTopology};
 use flare_core::topology::{
     Answer, DownReason, Effect, HandoverHow, HandoverWay, Input, Mode, Observation, Origin,
     RequestId, Seen, Settings, Step, StoreFailure, Targets, Topology,
@@ -113,6 +113,7 @@ impl Run {
             partitions: words.value("partitions").unwrap_or(1),
             replicas: words.value("replicas").unwrap_or(1),
             paused: words.has("paused"),
+            promote_lapsed: !words.has("keep-lapsed"),
         };
         self.setup.wanted = Some(wanted);
         if self.topology.is_some() {
@@ -127,7 +128,7 @@ impl Run {
             let mode = setup.wanted.map_or(Mode::Manual, Mode::Automatic);
             let nodes_max = setup.nodes_max.unwrap_or(NODES_MAX);
             let stored = setup.stored.clone().unwrap_or_else(empty);
-            Topology::new(stored, Settings { mode, nodes_max })
+            Topology::new(stored, Settings { mode, nodes_max, zero_unix_millis: 1_000_000_000_000 })
         })
     }
 
@@ -167,6 +168,19 @@ impl Run {
                 reason: DownReason::Refused,
             },
             "return" => Input::Return { node: words.node(1), seen: seen(words, version) },
+            _ => self.parse_fact(words, origin, version),
+        }
+    }
+
+    /// What links, the relay and the failover actor tell.
+    fn parse_fact(&mut self, words: &Words<'_>, origin: Origin, version: u64) -> Input {
+        match words.word(0) {
+            "lapsed" => Input::Lapsed {
+                node: words.node(1),
+                seen: seen(words, version),
+                silent_millis: words.value("silent").expect("milliseconds"),
+            },
+            "suspected" => Input::Suspected { node: words.node(1), suspected: !words.has("no") },
             "linked" => Input::LinkOpened { node: words.node(1) },
             "unlinked" => Input::LinkEnded { node: words.node(1) },
             "acked" => Input::Acknowledged {
@@ -266,6 +280,11 @@ impl Run {
         for (key, entry) in snapshot.entries() {
             writeln!(out, "  {key} {entry}").expect("a string takes it");
         }
+        for (key, node) in &snapshot.stored().nodes {
+            if let Some(lapse) = node.lapse {
+                writeln!(out, "  {key}: {lapse}").expect("a string takes it");
+            }
+        }
         for blocked in self.topology().blocked() {
             writeln!(out, "  blocked: {blocked:?}").expect("a string takes it");
         }
@@ -294,6 +313,13 @@ fn add_stored_node(stored: &mut StoredTopology, words: &Words<'_>) {
     node.incarnation = Some(incarnation(words).unwrap_or(FIRST_PROCESS));
     if let Some(partition) = words.value("holds") {
         node.holds = Holding::Partition(partition);
+    }
+    if let Some(version) = words.value("lapsed-at") {
+        let cause = match words.has("unfinished") {
+            true => LapseCause::Unfinished,
+            false => LapseCause::LostRole,
+        };
+        node.lapse = Some(Lapse::new(cause, version));
     }
     stored.nodes.insert(words.node(0), node);
 }

@@ -43,7 +43,7 @@ fn world_of(seed: u64) -> (World, bool) {
     let replicas = 1 + u32::try_from(seed / 3 % 3).expect("small");
     let spare = usize::try_from(seed / 9 % 2).expect("small");
     let nodes = usize::try_from(partitions * replicas).expect("small") + spare;
-    let wanted = Wanted { partitions, replicas, paused: false };
+    let wanted = Wanted { partitions, replicas, paused: false, promote_lapsed: true };
     (World::new(seed, nodes, wanted), seed.is_multiple_of(4))
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct World {
 }
 
 fn settings(wanted: Wanted) -> Settings {
-    Settings { mode: Mode::Automatic(wanted), nodes_max: 100 }
+    Settings { mode: Mode::Automatic(wanted), nodes_max: 100, zero_unix_millis: 1_000_000_000_000 }
 }
 
 impl World {

@@ -1,7 +1,7 @@
 // Draws the frame (header, alerts, sandbox) and the partitions with their nodes.
 
 import { make, setAttribute, setText, short, sync, whole } from "/dom.js";
-import { isBehind, judge, needsAttention, verdict, wantedCopies } from "/judge.js";
+import { hasLapsed, isBehind, judge, needsAttention, verdict, wantedCopies } from "/judge.js";
 
 /** With more partitions than this there is a strip to find them by. */
 const STRIP_FROM = 12;
@@ -212,7 +212,10 @@ function updateNode(row, node, { view, sandbox, actions, matches }) {
   setAttribute(row, "data-role", node.role);
   setAttribute(row, "data-state", node.state);
   setAttribute(row, "data-dim", matches && !matches(node) ? "" : null);
-  setText(state, `${STATE_MARKS[node.state]} ${node.state}`);
+  const lapsed = hasLapsed(node) ? ", lapsed" : "";
+  setText(state, `${STATE_MARKS[node.state]} ${node.state}${lapsed}`);
+  setAttribute(state, "data-level", lapsed ? "warning" : null);
+  setAttribute(state, "title", node.lapse?.sentence ?? null);
   // That a dead node has no connection needs no saying.
   const cut = !node.linked && node.state !== "down";
   const version = node.acknowledged === 0 ? "v?" : `v${node.acknowledged}`;

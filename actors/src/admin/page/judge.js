@@ -4,7 +4,10 @@
 export const isBehind = (node, view) => node.state !== "down" && node.acknowledged < view.settled;
 
 export const needsAttention = (node, view) =>
-  node.state !== "active" || !node.linked || isBehind(node, view);
+  node.state !== "active" || !node.linked || isBehind(node, view) || hasLapsed(node);
+
+/** May its copy lack writes? (What a proxy holds is no copy that anybody reads.) */
+export const hasLapsed = (node) => Boolean(node.lapse) && node.role !== "proxy";
 
 /** The copies that a partition should have; unknown in manual mode. */
 export const wantedCopies = (view) => view.wanted?.replicas ?? null;

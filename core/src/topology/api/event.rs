@@ -2,6 +2,7 @@
 
 use super::{Blocked, Refusal, StoreFailure};
 use crate::model::{NodeEntry, NodeKey};
+use crate::stored::Lapse;
 
 /// Something that a person may want to know later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,6 +72,24 @@ pub enum Event {
         partition: i32,
         /// What happened, for a person.
         what: String,
+    },
+    /// A copy may lack writes from now on; it is made again as soon as that can be done (R5).
+    Lapsed {
+        /// The node.
+        node: NodeKey,
+        /// The partition that it copies.
+        partition: i32,
+        /// What happened.
+        lapse: Lapse,
+    },
+    /// A copy that may lack writes becomes the partition's data, since no other is left (R5).
+    LapsedPromoted {
+        /// The node.
+        node: NodeKey,
+        /// The partition.
+        partition: i32,
+        /// What may be lost: what is known against the copy.
+        lapse: Lapse,
     },
     /// In manual mode: done as flarei does it, though it is not safe (R2, R8).
     Warned {

@@ -107,6 +107,23 @@ pub enum Input {
         /// What it saw when it decided.
         seen: Seen,
     },
+    /// The failover actor saw a node silent for longer than its master keeps trying to reach it,
+    /// though it is not down: its copy may lack writes (R5).
+    Lapsed {
+        /// The node.
+        node: NodeKey,
+        /// What it saw when it decided.
+        seen: Seen,
+        /// For how long the node was silent, in milliseconds; so far, when it still is.
+        silent_millis: u64,
+    },
+    /// The failover actor began or ceased to doubt a node that is not held dead.
+    Suspected {
+        /// The node.
+        node: NodeKey,
+        /// Did the last attempt to reach it fail?
+        suspected: bool,
+    },
     /// The connection to the node stands, and it has answered.
     LinkOpened {
         /// The node.
