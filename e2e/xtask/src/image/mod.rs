@@ -35,10 +35,12 @@ pub(crate) struct Args {
     /// Write the files to this empty folder instead of an archive; a Dockerfile copies them
     #[arg(long, conflicts_with = "out")]
     rootfs: Option<PathBuf>,
-    /// An already built program; without it the release build is made
+    /// An already built program; without it the release build is made. With the shared libraries
+    /// that it needs here, so it has to be one that runs on this machine
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Name and tag [default: localhost/flare-operator:dev, localhost/flare-node:dev]
+    /// Name and tag [default: localhost/flare-operator:dev, localhost/flare-node:dev,
+    /// localhost/flared:dev]
     #[arg(long)]
     tag: Option<String>,
     /// The commit that the program was built from, for the image's labels
@@ -53,11 +55,14 @@ pub(crate) enum Kind {
     Operator,
     /// The stand-in data node, for tests.
     Node,
+    /// A flared of your own, which `--program` names.
+    Flared,
 }
 
 /// What goes into an image.
 struct Recipe {
-    package: &'static str,
+    /// The package that it is built from; none for what is not in this repository.
+    package: Option<&'static str>,
     program: &'static str,
     title: &'static str,
     tag: &'static str,
@@ -72,17 +77,23 @@ impl Kind {
     fn recipe(self) -> Recipe {
         match self {
             Kind::Operator => Recipe {
-                package: "flare-operator",
+                package: Some("flare-operator"),
                 program: "flare-operator",
                 title: "The index of a GREE Flare cluster: a drop-in flarei, and a \
                         Kubernetes operator",
                 tag: "localhost/flare-operator:dev",
             },
             Kind::Node => Recipe {
-                package: "flare-e2e",
+                package: Some("flare-e2e"),
                 program: "flare-e2e",
                 title: "A stand-in for flared, for tests",
                 tag: "localhost/flare-node:dev",
+            },
+            Kind::Flared => Recipe {
+                package: None,
+                program: "flared",
+                title: "A data node of GREE Flare",
+                tag: "localhost/flared:dev",
             },
         }
     }
@@ -150,7 +161,9 @@ fn describe(recipe: &Recipe, reference: String, revision: Option<String>) -> Des
     };
     label("title", recipe.program.to_owned());
     label("description", recipe.title.to_owned());
-    label("version", env!("CARGO_PKG_VERSION").to_owned());
+    if recipe.package.is_some() {
+        label("version", env!("CARGO_PKG_VERSION").to_owned());
+    }
     if let Some(revision) = revision {
         label("revision", revision);
     }
@@ -167,6 +180,7 @@ pub(crate) fn of_program(kind: Kind, program: &Path) -> Result<Vec<u8>> {
 /// Builds an image's program, for release or for development; the path that cargo says it has.
 pub(crate) fn build(kind: Kind, release: bool) -> Result<PathBuf> {
     let recipe = kind.recipe();
+    let package = recipe.package.context("it is not built here; name it with --program")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
@@ -174,7 +188,7 @@ pub(crate) fn build(kind: Kind, release: bool) -> Result<PathBuf> {
         command.arg("--release");
     }
     let output = command
-        .args(["--package", recipe.package, "--bin", recipe.program])
+        .args(["--package", package, "--bin", recipe.program])
         .current_dir(repository())
         .stderr(Stdio::inherit())
         .output()

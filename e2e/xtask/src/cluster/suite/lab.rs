@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -40,11 +41,23 @@ pub(super) struct Lab {
     deaths: Cell<usize>,
     /// What was measured and is to be in the report.
     notes: RefCell<Vec<String>>,
+    /// What runs in the data nodes' pods instead of the stand-in.
+    flared: Option<PathBuf>,
 }
 
 impl Lab {
     pub(super) fn new(paths: Paths) -> Self {
-        Self { paths, deaths: Cell::new(0), notes: RefCell::default() }
+        Self { paths, deaths: Cell::new(0), notes: RefCell::default(), flared: None }
+    }
+
+    /// The same with a flared of somebody's own.
+    pub(super) fn with_flared(self, flared: Option<PathBuf>) -> Self {
+        Self { flared, ..self }
+    }
+
+    /// A flared that is to run instead of the stand-in.
+    pub(super) fn flared(&self) -> Option<&Path> {
+        self.flared.as_deref()
     }
 
     pub(super) fn paths(&self) -> &Paths {

@@ -60,6 +60,9 @@ pub(crate) struct Options {
     /// Name the tests, and run none
     #[arg(long)]
     list: bool,
+    /// A flared of your own for the pods of `suite index`, instead of the stand-in
+    #[arg(long, value_name = "PROGRAM")]
+    flared: Option<PathBuf>,
     /// How many seconds the cluster's DNS keeps an answer; most clusters have 30
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     dns_cache: u32,
@@ -84,7 +87,7 @@ pub(super) fn run(paths: &Paths, options: &Options) -> Result<ExitCode> {
     }
     up::ready_to_start(paths)?;
     let started = Instant::now();
-    let lab = Lab::new(paths.beside("suite")?);
+    let lab = Lab::new(paths.beside("suite")?).with_flared(options.flared.clone());
     let mut tap = Tap::start(io::stdout(), count).context("write the report")?;
     if !inside.is_empty() {
         on_a_cluster(&lab, options, &inside, &mut tap)?;

@@ -19,12 +19,19 @@ use crate::image::{self, Kind};
 use crate::repository;
 use world::{PARTITIONS, inside};
 
-/// The stand-ins for the images that the manifests name, and the node's program in its image.
-const REPLACED: [(&str, &str, &str); 3] = [
+/// What stands for something else in a manifest: its file, the words, what is there instead.
+type Replaced = (&'static str, &'static str, &'static str);
+
+/// The images that were just built for those that the manifests name, and the stand-in's program.
+const REPLACED: [Replaced; 3] = [
     ("index.yaml", "image: flare-operator:dev", "image: localhost/flare-operator:dev"),
     ("nodes.yaml", "image: flared:1.3.4", "image: localhost/flare-node:dev"),
     ("nodes.yaml", "command: [flared]", "command: [/usr/bin/flare-e2e, node]"),
 ];
+
+/// The same for a flared of somebody's own, which is started as the manifest says.
+const REPLACED_WITH_FLARED: [Replaced; 2] =
+    [REPLACED[0], ("nodes.yaml", "image: flared:1.3.4", "image: localhost/flared:dev")];
 
 /// All of them, in their order.
 pub(super) fn all() -> Vec<Case> {
@@ -35,29 +42,33 @@ pub(super) fn all() -> Vec<Case> {
 
 /// Builds and loads the images, starts the pods, and waits until every partition is served.
 pub(super) fn prepare(lab: &Lab) -> Result<()> {
-    let archives = [archive(lab, Kind::Operator)?, archive(lab, Kind::Node)?];
+    let operator = archive(lab, Kind::Operator, &image::build(Kind::Operator, false)?)?;
+    let (node, replaced) = match lab.flared() {
+        Some(flared) => (archive(lab, Kind::Flared, flared)?, &REPLACED_WITH_FLARED[..]),
+        None => (archive(lab, Kind::Node, &image::build(Kind::Node, false)?)?, &REPLACED[..]),
+    };
+    let archives = [operator, node];
     enter::load(lab.paths(), &archives)?;
     lab.kubectl(&format!("create namespace {NAMESPACE}"))?;
     for name in ["index.yaml", "nodes.yaml"] {
-        lab.kubectl_with("apply --filename=-", &manifest(name)?)?;
+        lab.kubectl_with("apply --filename=-", &manifest(name, replaced)?)?;
     }
     inside(lab, |world| world.settled().map(drop))
 }
 
-/// The development build: what is tested is what the code does, not how fast.
-fn archive(lab: &Lab, kind: Kind) -> Result<PathBuf> {
-    let program = image::build(kind, false)?;
+/// Of development builds: what is tested is what the code does, not how fast.
+fn archive(lab: &Lab, kind: Kind, program: &Path) -> Result<PathBuf> {
     let path = lab.paths().state().join(format!("{}.tar", kind.name()));
-    fs::write(&path, image::of_program(kind, &program)?)
+    fs::write(&path, image::of_program(kind, program)?)
         .with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
 /// A manifest of deploy/index with this machine's images in it.
-fn manifest(name: &str) -> Result<String> {
+fn manifest(name: &str, replaced: &[Replaced]) -> Result<String> {
     let path = repository().join("deploy/index").join(name);
     let mut text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    for (_, from, to) in REPLACED.iter().filter(|(file, ..)| *file == name) {
+    for (_, from, to) in replaced.iter().filter(|(file, ..)| *file == name) {
         ensure!(text.matches(from).count() == 1, "{} does not say {from:?} once", path.display());
         text = text.replace(from, to);
     }
