@@ -2,13 +2,14 @@
 //! that come back. It interprets no more than where an answer ends.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long one answer may take. A hung node costs a look this much, so it is well below the
@@ -30,7 +31,21 @@ pub struct Client {
 impl Client {
     /// Connects; gives up after five seconds.
     pub async fn connect(peer: SocketAddr) -> Result<Self> {
-        let stream = timeout(ANSWER_WITHIN, TcpStream::connect(peer))
+        Self::over(peer, TcpStream::connect(peer)).await
+    }
+
+    /// Connects from another address of this machine, as another machine would.
+    pub async fn connect_from(from: IpAddr, peer: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        Self::over(peer, socket.connect(peer)).await
+    }
+
+    async fn over(
+        peer: SocketAddr,
+        connecting: impl Future<Output = io::Result<TcpStream>>,
+    ) -> Result<Self> {
+        let stream = timeout(ANSWER_WITHIN, connecting)
             .await
             .map_err(|_| anyhow!("{peer} does not accept a connection"))?
             .with_context(|| format!("cannot connect to {peer}"))?;

@@ -43,6 +43,8 @@ pub struct Manifest {
     pub grace_seconds: u32,
     /// `spec.circuitBreaker.enabled`.
     pub breaker: bool,
+    /// `spec.nodes.leaving`: nodes that are going to be stopped.
+    pub leaving: Vec<String>,
 }
 
 impl Manifest {
@@ -55,6 +57,7 @@ impl Manifest {
             threshold: 3,
             grace_seconds: 30,
             breaker: true,
+            leaving: Vec::new(),
         }
     }
 
@@ -72,21 +75,28 @@ impl Manifest {
         self
     }
 
+    /// With nodes that are to leave.
+    #[must_use]
+    pub fn without(mut self, nodes: &[String]) -> Self {
+        self.leaving = nodes.to_vec();
+        self
+    }
+
     /// The manifest as YAML.
     pub fn yaml(&self) -> String {
         let mut text = String::from(
             "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
              metadata:\n  name: suite\nspec:\n",
         );
-        let Self { partitions, replicas, interval_millis, threshold, grace_seconds, breaker } =
-            self;
+        let Self { partitions, replicas, interval_millis, threshold, grace_seconds, .. } = self;
+        let Self { breaker, leaving, .. } = self;
         writeln!(text, "  partitions: {partitions}\n  replicas: {replicas}")
             .and_then(|()| {
                 writeln!(
                     text,
                     "  monitor: {{intervalMillis: {interval_millis}, readTimeoutMillis: 1000, \
                      threshold: {threshold}}}\n  startupGraceSeconds: {grace_seconds}\n  \
-                     circuitBreaker: {{enabled: {breaker}}}"
+                     circuitBreaker: {{enabled: {breaker}}}\n  nodes: {{leaving: {leaving:?}}}"
                 )
             })
             .expect("writing to a string cannot fail");

@@ -4,6 +4,7 @@ mod assignment;
 mod failover;
 mod index_life;
 mod input;
+mod leaving;
 mod manual;
 mod registration;
 mod reports;
@@ -18,12 +19,13 @@ use super::runner::Case;
 const USUAL: Duration = Duration::from_secs(120);
 
 /// The suites, from the simple to the complicated.
-const SUITES: [&[Case]; 9] = [
+const SUITES: [&[Case]; 10] = [
     manual::CASES,
     registration::CASES,
     assignment::CASES,
     failover::CASES,
     returning::CASES,
+    leaving::CASES,
     scale_out::CASES,
     reports::CASES,
     index_life::CASES,
