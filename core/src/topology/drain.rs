@@ -6,8 +6,8 @@
 //! So a write that was under way when a master died is, if that is back and a slave within those
 //! seconds, acknowledged and is nowhere else. A node without a role sends it on to the new master.
 //! That is why a node that had a role stays without one until nobody has anything on its way to it.
-//! On real nodes, a master killed and back after 0.8 s: 12 of 36,606 acknowledged writes lost when the
-//! role came at once, none of 96,238 this way.
+//! On real nodes, a master killed and back after 0.8 s: 12 of 36,606 acknowledged writes lost when
+//! the role came at once, none of 96,238 this way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
