@@ -14,6 +14,10 @@ export class FakeIndex {
     this.view = topology([]);
     this.readers = new Set();
     this.orders = [];
+    /** What came with orders, in their sequence. */
+    this.bodies = [];
+    /** A sentence with which every order is refused. */
+    this.refusal = null;
     this.numbers = 0;
   }
 
@@ -60,7 +64,11 @@ export class FakeIndex {
       request.on("close", () => this.readers.delete(response));
       return undefined;
     }
-    if (method !== "GET" && request.headers["x-flare-admin"]) return json(response, {});
+    if (method !== "GET" && request.headers["x-flare-admin"]) {
+      this.bodies.push(await text(request));
+      if (this.refusal) return json(response, { error: this.refusal }, 409);
+      return json(response, {});
+    }
     const name = url === "/" ? "index.html" : url.slice(1);
     try {
       response.setHeader("content-type", TYPES[name.split(".").at(-1)]);
@@ -74,15 +82,20 @@ export class FakeIndex {
 
 const encode = (id, event) => `id: 1.${id}\nevent: happened\ndata: ${JSON.stringify(event)}\n\n`;
 
-function json(response, value) {
-  response.writeHead(200, { "content-type": "application/json" });
+async function text(request) {
+  const chunks = await request.toArray();
+  return Buffer.concat(chunks).toString();
+}
+
+function json(response, value, status = 200) {
+  response.writeHead(status, { "content-type": "application/json" });
   response.end(JSON.stringify(value));
 }
 
 /** One node; what is not named is as in good times. */
 export const node = (key, role, partition, more = {}) => ({
   key, role, partition, state: "active", balance: 1, threadType: 16, acknowledged: 7, linked: true,
-  items: 1000, copying: false, startedUnixSeconds: 1, ...more,
+  items: 1000, copying: false, startedUnixSeconds: 1, leaving: false, ...more,
 });
 
 /** The topology of these nodes, as `GET /api/v1/topology` shows it. */

@@ -123,6 +123,59 @@ test("a node that is down can be forgotten, after one more question", async () =
   assert.ok(index.orders.includes("DELETE /api/v1/nodes/e:1"));
 });
 
+test("a master is swapped after one more question, and a refusal is told", async () => {
+  index.view = topology(twoByTwo());
+  const page = await visit(browser, index.url);
+  const swap = page.getByRole("button", { name: "swap the master of partition 1" });
+  await swap.click();
+  await sees(page, "dialog", "Swap the master of partition 1 with an active slave?");
+  await page.getByRole("button", { name: "Leave it" }).click();
+  assert.equal(index.orders.some((order) => order.startsWith("POST")), false);
+  await swap.click();
+  await page.getByRole("button", { name: "Swap it" }).click();
+  await sees(page, "#notice", "The master of partition 1 was swapped.");
+  assert.ok(index.orders.includes("POST /api/v1/partitions/1/switchover"));
+  index.refusal = "another change of roles is under way; ask again when it is done";
+  await swap.click();
+  await page.getByRole("button", { name: "Swap it" }).click();
+  await sees(page, "#notice", `Not done: ${index.refusal}`);
+});
+
+test("only a partition with an active slave that stays has a master to swap", async () => {
+  const nodes = twoByTwo();
+  nodes[1].state = "prepare";
+  nodes[3].leaving = true;
+  index.view = topology(nodes);
+  const page = await visit(browser, index.url);
+  await seesNode(page, "d:1", "leaving");
+  assert.equal(await page.getByRole("button", { name: /^swap/ }).count(), 0);
+});
+
+test("a node leaves after one more question, and stays without one", async () => {
+  index.view = topology(twoByTwo());
+  const page = await visit(browser, index.url);
+  await page.getByRole("button", { name: "leave a:1" }).click();
+  await page.getByRole("button", { name: "It leaves" }).click();
+  await sees(page, "#notice", "a:1 may be stopped now.");
+  assert.ok(index.orders.includes("POST /api/v1/nodes/a:1/leave"));
+  assert.deepEqual(JSON.parse(index.bodies.at(-1)), { cancel: false });
+  const nodes = twoByTwo();
+  nodes[0].leaving = true;
+  index.view = topology(nodes, { version: 8 });
+  index.happen({ sentence: "a:1 leaves", version: 8 });
+  await seesNode(page, "a:1", "leaving");
+  await page.getByRole("button", { name: "stay a:1" }).click();
+  await sees(page, "#notice", "a:1 stays.");
+  assert.deepEqual(JSON.parse(index.bodies.at(-1)), { cancel: true });
+});
+
+test("where a person assigns roles no node is asked to leave", async () => {
+  index.view = topology(twoByTwo(), { wanted: null, mode: "manual" });
+  const page = await visit(browser, index.url);
+  await seesNode(page, "a:1", "active");
+  assert.equal(await page.getByRole("button", { name: "leave a:1" }).count(), 0);
+});
+
 test("the circuit breaker can be closed, after one more question", async () => {
   const sentence = "The circuit breaker is open: nothing is failed over or assigned.";
   const blocked = [{ kind: "breaker_open", severity: "error", sentence }];

@@ -104,6 +104,34 @@ test("a frozen master is replaced too, and a node can be added", async () => {
   expectNoErrors(page);
 });
 
+test("a master is swapped with its slave, and one that leaves hands its partition over", async () => {
+  const page = await visit(browser, url);
+  await sees(page, "#verdict", "All well");
+  const old = await masterOf(page, 0);
+  const moved = (key) => page.waitForFunction(
+    (was) => {
+      const master = document.querySelector("#p0 .nodes li[data-role=master][data-state=active]");
+      return master && master.dataset.key !== was;
+    },
+    key,
+  );
+  await press(page, "swap the master of partition", "0");
+  await page.getByRole("button", { name: "Swap it" }).click();
+  await sees(page, "#notice", "The master of partition 0 was swapped.");
+  await moved(old);
+  await sees(page, "#verdict", "All well");
+  const next = await masterOf(page, 0);
+  await press(page, "leave", next);
+  await page.getByRole("button", { name: "It leaves" }).click();
+  await sees(page, "#notice", `${next} may be stopped now.`);
+  await moved(next);
+  await seesNode(page, next, "leaving");
+  await press(page, "stay", next);
+  await sees(page, "#notice", `${next} stays.`);
+  await sees(page, "#verdict", "All well");
+  expectNoErrors(page);
+});
+
 test("the page is drawn for a person to look at", async () => {
   const folder = process.env.SCREENSHOTS;
   if (folder) mkdirSync(folder, { recursive: true });

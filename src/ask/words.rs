@@ -67,6 +67,9 @@ fn named(key: &Value, nodes: &[Value]) -> String {
     } else if node["linked"] == false {
         marks.push("not connected".to_owned());
     }
+    if node["role"] != "proxy" && !node["lapse"].is_null() {
+        marks.push("lapsed".to_owned());
+    }
     if node["leaving"] == true {
         marks.push("leaving".to_owned());
     }

@@ -119,3 +119,13 @@ fn it_is_the_same_each_time() {
     let deployment = Deployment::without_spares(2, 2, 3).expect("it can be");
     assert_eq!(study(&deployment, USUAL), study(&deployment, USUAL));
 }
+
+/// A slave that was cut off while the breaker was open never was down in the map, and lacks what
+/// was written meanwhile all the same.
+#[test]
+fn after_a_cut_of_the_network_every_copy_is_complete_again() {
+    let cut = Conditions { manner: Manner::Network, ..USUAL };
+    for loss in outcomes((2, 2, 3), cut, Kind::NodeAndZone) {
+        assert!(loss.whole && loss.lost.is_empty(), "{loss:?}");
+    }
+}

@@ -15,9 +15,13 @@ use super::client::Client;
 use super::eventually::{PATIENCE, eventually};
 use super::map::NodeMap;
 use super::process::{Process, Program};
+use super::runner::skip;
 
 /// How long the index may take to tell how a swap of a master ended: longer than its own limits.
 const SWITCH_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a command for a running index may take, its own limits included.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which program plays the index.
 #[derive(Debug, Clone)]
@@ -372,6 +376,18 @@ impl Index {
         let addr = self.printed("admin").await?;
         let path = format!("/api/v1/partitions/{partition}/switchover");
         super::http::post(addr, &path, body, SWITCH_WITHIN).await
+    }
+
+    /// Runs a command of the index' program that asks this index: the exit code, and what it said.
+    pub async fn run_command(&self, args: &[&str]) -> Result<(Option<i32>, String)> {
+        let IndexProgram::Ours(path) = &self.program else { return skip("flarei has no commands") };
+        let admin = self.printed("admin").await?.to_string();
+        let mut command = tokio::process::Command::new(path);
+        command.args(args).args(["--admin", &admin]).kill_on_drop(true);
+        let output = tokio::time::timeout(COMMAND_WITHIN, command.output());
+        let output = output.await.with_context(|| format!("{args:?} does not end"))??;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
     }
 
     fn last_words(&self) -> String {

@@ -174,7 +174,9 @@ function drawNone(judged, shown, spare) {
 
 function createCard({ partition }) {
   const title = make("h3", {}, `Partition ${partition}`);
-  const head = make("div", { class: "card-head" }, title, make("span", { class: "quiet" }));
+  const label = `swap the master of partition ${partition}`;
+  const swap = make("button", { type: "button", class: "small", "aria-label": label }, "swap");
+  const head = make("div", { class: "card-head" }, title, make("span", { class: "quiet" }), swap);
   const nodes = make("ul", { class: "nodes" });
   return make("article", { class: "card", id: `p${partition}` }, head, nodes);
 }
@@ -184,7 +186,11 @@ function updateCard(card, partition, context) {
   const copies = `${partition.activeCopies}${wanted === null ? "" : ` of ${wanted}`} active`;
   const items = partition.items === null ? "items unknown" : `${short(partition.items)} items`;
   const summary = partition.served ? `${copies} · ${items}` : "no active master";
-  setText(card.firstChild.lastChild, summary);
+  const [, told, swap] = card.firstChild.children;
+  setText(told, summary);
+  const isReady = (node) => node.role === "slave" && node.state === "active" && !node.leaving;
+  swap.hidden = !partition.served || !partition.nodes.some(isReady);
+  swap.onclick = () => context.actions.switchMaster(partition.partition);
   const level = !partition.served ? "error" : partition.attention ? "warning" : "good";
   setAttribute(card, "data-level", level);
   drawNodes(card.lastChild, partition.nodes, context);
@@ -201,19 +207,22 @@ function createNode({ key }) {
   const host = make("span", { class: "host" }, key.slice(0, at));
   const name = make("span", { class: "key", title: key }, host, make("span", {}, key.slice(at)));
   return make(
-    "li", {}, part("role"), name, part("state"), part("acked"), part("items"), part("orders"),
+    "li", {}, part("role"), name, part("state"), part("acked"), part("items"), part("plan"),
+    part("orders"),
   );
 }
 
 function updateNode(row, node, { view, sandbox, actions, matches }) {
-  const [role, , state, acked, items, orders] = row.children;
+  const [role, , state, acked, items, plan, orders] = row.children;
   const process = sandbox?.get(node.key);
   setText(role, node.role);
   setAttribute(row, "data-role", node.role);
   setAttribute(row, "data-state", node.state);
   setAttribute(row, "data-dim", matches && !matches(node) ? "" : null);
+  const leaves = node.leaving && node.state === "active";
   const lapsed = hasLapsed(node) ? ", lapsed" : "";
-  setText(state, `${STATE_MARKS[node.state]} ${node.state}${lapsed}`);
+  setText(state, `${STATE_MARKS[node.state]} ${leaves ? "leaving" : node.state}${lapsed}`);
+  setAttribute(row, "data-leaving", leaves ? "" : null);
   setAttribute(state, "data-level", lapsed ? "warning" : null);
   setAttribute(state, "title", node.lapse?.sentence ?? null);
   // That a dead node has no connection needs no saying.
@@ -225,7 +234,21 @@ function updateNode(row, node, { view, sandbox, actions, matches }) {
   setText(items, node.items === null ? "?" : short(node.items));
   const count = node.items === null ? "not asked yet" : `${whole(node.items)} items`;
   setAttribute(items, "title", `${count}, balance ${node.balance}`);
+  // Only an index that gives roles can take them away in time.
+  drawPlan(plan, view.wanted && node.state !== "down" ? node : null, actions);
   drawOrders(orders, node, process, actions);
+}
+
+/** Is the node going to be stopped? */
+function drawPlan(place, node, actions) {
+  const plans = node ? [node.leaving ? "stay" : "leave"] : [];
+  const create = (plan) => {
+    const label = `${plan} ${node.key}`;
+    const button = make("button", { type: "button", "aria-label": label, class: "small" }, plan);
+    button.addEventListener("click", () => actions[plan](node.key));
+    return button;
+  };
+  sync(place, plans, (plan) => plan, create, () => {});
 }
 
 function ackTitle(node, version) {

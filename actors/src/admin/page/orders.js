@@ -1,4 +1,5 @@
-// What a person orders: forget a node, and in the sandbox kill, freeze, revive and add.
+// What a person orders: swap a master, have a node leave or stay, forget it, close the breaker; and
+// in the sandbox kill, freeze, revive and add.
 
 /** Other pages cannot send this header; without it the index changes nothing. */
 const HEADERS = { "x-flare-admin": "1", "content-type": "application/json" };
@@ -12,6 +13,14 @@ async function send(method, path, body) {
 }
 
 export const forget = (node) => send("DELETE", `/api/v1/nodes/${encodeURIComponent(node)}`);
+
+/** Swaps the master of a partition with an active slave; answered when that is over. */
+export const switchMaster = (partition) =>
+  send("POST", `/api/v1/partitions/${partition}/switchover`, {});
+
+/** The node is going to be stopped: answered when it may be. Or, with `cancel`, it stays. */
+export const leave = (node, cancel) =>
+  send("POST", `/api/v1/nodes/${encodeURIComponent(node)}/leave`, { cancel });
 
 /** `what` is kill, freeze or revive. */
 export const order = (what, node) => send("POST", `/api/v1/sandbox/${what}`, { node });

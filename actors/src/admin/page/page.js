@@ -6,7 +6,9 @@
 import { drawEvents } from "/events.js";
 import { drawFrame, drawPartitions } from "/draw.js";
 import { follow } from "/live.js";
-import { add, closeBreaker, forget, order, sandboxNodes } from "/orders.js";
+import {
+  add, closeBreaker, forget, leave, order, sandboxNodes, switchMaster,
+} from "/orders.js";
 
 /** Events that are kept on the screen. */
 const EVENTS_SHOWN = 200;
@@ -67,6 +69,25 @@ const actions = {
       run(closeBreaker, "The breaker was told to close.");
     }
   },
+  switchMaster: async (partition) => {
+    const text = `Swap the master of partition ${partition} with an active slave? Writes to it ` +
+      "wait for some milliseconds. What a client writes at the old master itself in that moment " +
+      "may be lost: lead clients to other nodes first.";
+    if (await confirmed(text, "Leave it", "Swap it")) {
+      notice(`The master of partition ${partition} is being swapped …`);
+      run(() => switchMaster(partition), `The master of partition ${partition} was swapped.`);
+    }
+  },
+  leave: async (node) => {
+    const text = `Is ${node} going to be stopped? If it is a master, a slave takes over now, and ` +
+      "you are told when it may be stopped. It gets no role any more, and its copy is made " +
+      "elsewhere where a node is free.";
+    if (await confirmed(text, "It stays", "It leaves")) {
+      notice(`${node} leaves; do not stop it yet …`);
+      run(() => leave(node, false), `${node} may be stopped now.`);
+    }
+  },
+  stay: (node) => run(() => leave(node, true), `${node} stays.`),
   order: (what, node) => run(() => order(what, node), `${node} ${DONE[what]}.`),
   forget: async (node) => {
     const text =

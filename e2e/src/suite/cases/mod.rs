@@ -1,6 +1,7 @@
 //! The tests, by suite. Each name is `<suite>/<what holds>`.
 
 mod assignment;
+mod commands;
 mod failover;
 mod index_life;
 mod input;
@@ -19,7 +20,7 @@ use super::runner::Case;
 const USUAL: Duration = Duration::from_secs(120);
 
 /// The suites, from the simple to the complicated.
-const SUITES: [&[Case]; 10] = [
+const SUITES: [&[Case]; 11] = [
     manual::CASES,
     registration::CASES,
     assignment::CASES,
@@ -28,6 +29,7 @@ const SUITES: [&[Case]; 10] = [
     leaving::CASES,
     scale_out::CASES,
     reports::CASES,
+    commands::CASES,
     index_life::CASES,
     input::CASES,
 ];
