@@ -31,11 +31,27 @@ pub struct StoredTopology {
     /// The master that is being swapped with its slave, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<StoredHandover>,
+    /// Who is told of this map before and after the others; an index that was killed before it
+    /// told them goes on in that order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telling: Option<StoredTelling>,
     /// Is the circuit breaker open? A restart must not close it (R11).
     #[serde(default)]
     pub breaker_open: bool,
     /// The nodes.
     pub nodes: BTreeMap<NodeKey, StoredNode>,
+}
+
+/// The order in which nodes are told of a map (R9).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredTelling {
+    /// Before everybody else.
+    #[serde(default)]
+    pub first: Vec<NodeKey>,
+    /// After everybody else.
+    #[serde(default)]
+    pub last: Vec<NodeKey>,
 }
 
 /// A planned swap of a living master with an active slave: each step is a stored map, so that an
@@ -202,6 +218,7 @@ impl StoredTopology {
             next_intent: first_intent(),
             hash,
             handover: None,
+            telling: None,
             breaker_open: false,
             nodes: BTreeMap::new(),
         }

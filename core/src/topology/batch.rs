@@ -8,7 +8,7 @@ use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::View;
 use crate::policy::emptying;
 use crate::policy::shape::Shape;
-use crate::stored::StoredTopology;
+use crate::stored::{StoredTelling, StoredTopology};
 use crate::topology::push::Told;
 use crate::topology::transitions::prepares;
 use crate::topology::{
@@ -60,6 +60,11 @@ impl Topology {
         self.date_lapses(now);
         self.last_generation += 1;
         self.proposed.generation = self.last_generation;
+        if self.gathered.map_changed {
+            let (first, last) = (self.gathered.first.clone(), self.gathered.last.clone());
+            let ordered = !first.is_empty() || !last.is_empty();
+            self.proposed.telling = ordered.then_some(StoredTelling { first, last });
+        }
         let state = Arc::new(self.proposed.clone());
         step.persist = Some(Arc::clone(&state));
         self.writing = Some(Writing { state, batch: std::mem::take(&mut self.gathered) });

@@ -107,6 +107,8 @@ pub struct Topology {
     /// Does any node of the proposed state prepare?
     preparing: bool,
     wake_told: Option<Timestamp>,
+    /// Nothing came in yet since the start.
+    just_started: bool,
     stood_down: bool,
 }
 
@@ -140,6 +142,7 @@ impl Topology {
             news: true,
             preparing,
             wake_told: None,
+            just_started: true,
             stood_down: false,
         }
     }
@@ -154,6 +157,9 @@ impl Topology {
             return Err(Refusal::StoodDown);
         }
         let mut step = Step::default();
+        if std::mem::take(&mut self.just_started) {
+            self.resume_push(now, &mut step);
+        }
         let only_tells = matches!(
             input,
             Input::Acknowledged { .. }

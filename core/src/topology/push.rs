@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{NodeKey, State, Timestamp};
+use crate::stored::StoredTelling;
 use crate::topology::handover::{Audience, RELEASING_MILLIS_MAX};
 use crate::topology::{Effect, RequestId, Step, Targets, Topology};
 
@@ -57,6 +58,17 @@ impl Topology {
         let staged = self.staged_push.as_ref().is_some_and(|pending| !pending.last.is_empty());
         let writing = self.writing.as_ref().is_some_and(|writing| writing.keeps_some_for_last());
         staged || writing || !self.gathered.last.is_empty()
+    }
+
+    /// The index was started: it goes on to tell the stored map in its order. Nodes that have it
+    /// already say so at once.
+    pub(super) fn resume_push(&mut self, now: Timestamp, step: &mut Step) {
+        let stored = self.snapshot.stored();
+        if let (Some(telling), None) = (stored.telling.clone(), &stored.handover) {
+            let StoredTelling { first, last } = telling;
+            let told = Told { first, left_out: Vec::new(), last };
+            self.stage_push(told, Vec::new(), now, step);
+        }
     }
 
     /// Begins to tell the committed map in stages. A map that comes while another is told takes
@@ -234,7 +246,7 @@ impl Topology {
         let told = nodes.iter().filter(|(key, node)| {
             node.entry.state != State::Down
                 && !pending.last.contains(key)
-                && self.facts.get(*key).is_some_and(|facts| facts.linked)
+                && self.facts.get(*key).is_some_and(|facts| facts.linked || !facts.heard)
         });
         let waiting: BTreeMap<NodeKey, Vec<u32>> =
             told.map(|(key, _)| (key.clone(), owed.clone())).collect();

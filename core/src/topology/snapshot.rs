@@ -63,13 +63,20 @@ impl Snapshot {
     }
 
     /// May this node be told of this map before the others are? While a master is swapped a map
-    /// is for some only, and at its end for the one who serves first (flare-protocol.md 12).
+    /// is for some only, and at its end for the one who serves first (flare-protocol.md 12); else
+    /// it may have an order of its own (R9).
     pub fn is_for(&self, node: &NodeKey) -> bool {
-        self.stored.handover.as_ref().is_none_or(|handover| match handover.step {
+        let Some(handover) = &self.stored.handover else {
+            return self.stored.telling.as_ref().is_none_or(|telling| {
+                let first = telling.first.is_empty() || telling.first.contains(node);
+                first && !telling.last.contains(node)
+            });
+        };
+        match handover.step {
             HandoverStep::Holding => *node != handover.from,
             HandoverStep::Switching => *node == handover.from,
             HandoverStep::Releasing => *node == handover.to,
-        })
+        }
     }
 
     /// The nodes and their entries, in Flare's order.

@@ -78,7 +78,11 @@ impl Run {
                 let stored = self.topology().snapshot().stored().clone();
                 self.setup.stored = Some(stored);
                 self.topology = None;
-                self.topology();
+                let snapshot = self.topology().snapshot().clone();
+                let told = snapshot.entries().map(|(key, _)| key);
+                let told: Vec<NodeKey> = told.filter(|key| snapshot.is_for(key)).cloned().collect();
+                writeln!(out, "at once version {} to {}", snapshot.version(), names(&told))
+                    .expect("a string takes it");
             }
             "map" => self.show_map(out),
             "types" => self.show_types(out),

@@ -350,7 +350,7 @@ impl World {
         self.topology = Topology::new(self.medium.clone(), settings(self.wanted));
         let snapshot = Arc::clone(self.topology.snapshot());
         for (at, node) in self.nodes.iter().enumerate() {
-            if snapshot.node(&node.key).is_some() {
+            if snapshot.node(&node.key).is_some() && snapshot.is_for(&node.key) {
                 self.links[at].released = Some(Arc::clone(&snapshot));
             }
         }
