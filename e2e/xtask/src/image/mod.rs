@@ -184,11 +184,13 @@ pub(crate) fn build(kind: Kind, release: bool) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
-    if release {
-        command.arg("--release");
-    }
+    match release {
+        true => command.args(["--release", "--package", package]),
+        // With the features that it is built with for all other tests, so that it is built once.
+        false => command.arg("--workspace"),
+    };
     let output = command
-        .args(["--package", package, "--bin", recipe.program])
+        .args(["--bin", recipe.program])
         .current_dir(repository())
         .stderr(Stdio::inherit())
         .output()
