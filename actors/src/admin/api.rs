@@ -94,6 +94,14 @@ async fn get_log(request: HttpRequest, admin: web::Data<Admin>) -> Result<HttpRe
     Ok(log_status(&log.status()))
 }
 
+/// The body of an order; `example` is for whoever sent another.
+fn wished<T>(wish: Result<web::Json<T>, actix_web::Error>, example: &str) -> Result<T, Failure> {
+    let wish = wish.map_err(|_| {
+        Failure::Bad(format!("the body must be application/json, such as {example}"))
+    })?;
+    Ok(wish.into_inner())
+}
+
 /// What is to change about the log: `{"filter": "debug"}` or `{"connection": 7, "wire": true}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, untagged)]
@@ -109,11 +117,8 @@ async fn put_log(
 ) -> Result<HttpResponse, Failure> {
     guard::check_write(&request)?;
     let log = admin.log.as_ref().ok_or(Failure::Absent("log that can be changed"))?;
-    let wish = wish.map_err(|_| {
-        let example = r#"{"filter": "debug"} or {"connection": 7, "wire": true}"#;
-        Failure::Bad(format!("the body must be application/json, such as {example}"))
-    })?;
-    match wish.into_inner() {
+    let wish = wished(wish, r#"{"filter": "debug"} or {"connection": 7, "wire": true}"#)?;
+    match wish {
         LogWish::Filter { filter } => log.set_filter(&filter),
         LogWish::Wire { connection, wire } => log.set_wire(connection, wire),
     }
@@ -156,10 +161,7 @@ async fn post_leave(
 ) -> Result<HttpResponse, Failure> {
     guard::check_write(&request)?;
     let node = node_key(&key)?;
-    let wish = wish.map_err(|_| {
-        let example = r#"{} or {"cancel": true}"#;
-        Failure::Bad(format!("the body must be application/json, such as {example}"))
-    })?;
+    let wish = wished(wish, r#"{} or {"cancel": true}"#)?;
     let leaves = !wish.cancel;
     tracing::info!(%node, leaves, peer = ?request.peer_addr(), "a person has a node leave or stay");
     let prepare = PrepareToLeave { node: node.clone(), leaves, origin: Origin::Admin };
@@ -189,11 +191,8 @@ async fn switch_master(
     let partition = partition
         .parse()
         .map_err(|_| Failure::Bad(format!("`{partition}` is not the number of a partition")))?;
-    let wish = wish.map_err(|_| {
-        let example = r#"{} or {"to": "10.0.0.7:12121", "pause": true, "endClients": true}"#;
-        Failure::Bad(format!("the body must be application/json, such as {example}"))
-    })?;
-    let wish = wish.into_inner();
+    let wish =
+        wished(wish, r#"{} or {"to": "10.0.0.7:12121", "pause": true, "endClients": true}"#)?;
     let to = wish.to.as_deref().map(node_key).transpose()?;
     let way = if wish.pause { HandoverWay::Pause } else { HandoverWay::Park };
     let how = HandoverHow { way, end_clients: wish.end_clients };

@@ -13,7 +13,7 @@
 
 use std::net::IpAddr;
 
-use crate::protocol::node::stats_threads::LINES_MAX;
+use crate::protocol::node::stats_threads::thread_line;
 use crate::protocol::node::{Reply, ReplyError, number};
 
 /// The request.
@@ -47,15 +47,7 @@ impl Reply for ClientThreads {
         if line == b"END" {
             return Ok(Some(std::mem::take(&mut self.seen)));
         }
-        self.lines += 1;
-        if self.lines > LINES_MAX {
-            return Err(ReplyError::TooMany(LINES_MAX));
-        }
-        let stat = line.strip_prefix(b"STAT ").ok_or_else(|| ReplyError::of(line))?;
-        let colon =
-            stat.iter().position(|byte| *byte == b':').ok_or_else(|| ReplyError::of(line))?;
-        let id: u32 = number(&stat[..colon], line)?;
-        let field = &stat[colon + 1..];
+        let (id, field): (u32, _) = thread_line(line, &mut self.lines)?;
         if let Some(kind) = field.strip_prefix(b"type ") {
             let kind: u32 = number(kind, line)?;
             self.thread = (kind == REQUESTS).then_some(id);

@@ -55,6 +55,20 @@ impl NodeThreads {
     }
 }
 
+/// One line about a thread: its id, and the field with its value. `lines` counts them.
+pub(super) fn thread_line<'a, Id: std::str::FromStr>(
+    line: &'a [u8],
+    lines: &mut usize,
+) -> Result<(Id, &'a [u8]), ReplyError> {
+    *lines += 1;
+    if *lines > LINES_MAX {
+        return Err(ReplyError::TooMany(LINES_MAX));
+    }
+    let stat = line.strip_prefix(b"STAT ").ok_or_else(|| ReplyError::of(line))?;
+    let colon = stat.iter().position(|byte| *byte == b':').ok_or_else(|| ReplyError::of(line))?;
+    Ok((number(&stat[..colon], line)?, &stat[colon + 1..]))
+}
+
 /// The reply to [`REQUEST`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatsThreads {
@@ -71,15 +85,7 @@ impl Reply for StatsThreads {
         if line == b"END" {
             return Ok(Some(std::mem::take(&mut self.seen)));
         }
-        self.lines += 1;
-        if self.lines > LINES_MAX {
-            return Err(ReplyError::TooMany(LINES_MAX));
-        }
-        let stat = line.strip_prefix(b"STAT ").ok_or_else(|| ReplyError::of(line))?;
-        let colon =
-            stat.iter().position(|byte| *byte == b':').ok_or_else(|| ReplyError::of(line))?;
-        let id: u64 = number(&stat[..colon], line)?;
-        let field = &stat[colon + 1..];
+        let (id, field): (u64, _) = thread_line(line, &mut self.lines)?;
         if let Some(kind) = field.strip_prefix(b"type ") {
             let kind = number(kind, line)?;
             self.thread = Some((id, kind));
