@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{NodeKey, Role, Timestamp};
 pub use crate::policy::action::Action;
-use crate::policy::emptying::{self, NotEmptied};
+use crate::policy::choice::Room;
+use crate::policy::emptying;
 use crate::policy::evidence::{self, Verdict};
 use crate::policy::promotion::{self, LastResort};
 use crate::policy::shape::{Partition, Shape};
 use crate::policy::watchdog;
-use crate::stored::{Holding, Lapse, StoredTopology};
+use crate::stored::{Lapse, StoredTopology};
 use crate::topology::{Blocked, Facts};
 use crate::wanted::Wanted;
 
@@ -110,7 +111,7 @@ pub(super) struct Planner<'a> {
     pub(super) shape: &'a Shape,
     /// Nodes that are on their way to a role.
     pub(super) claimed: BTreeSet<NodeKey>,
-    plan: Plan,
+    pub(super) plan: Plan,
 }
 
 impl<'a> Planner<'a> {
@@ -309,7 +310,7 @@ impl<'a> Planner<'a> {
             return None;
         }
         let partition = i32::try_from(have).unwrap_or(i32::MAX);
-        self.give(Role::Master, partition, &BTreeSet::new())
+        self.give(Role::Master, partition, &Room::default())
     }
 
     /// The next copy of a partition that lacks one; one copy per source at a time.
@@ -330,69 +331,11 @@ impl<'a> Planner<'a> {
             .map(|(number, partition)| (partition.copies(), number, partition))
             .collect();
         lacking.sort_by_key(|(copies, number, _)| (*copies, *number));
-        for (_, number, partition) in lacking {
-            let hosts = partition.members().map(NodeKey::name).collect();
-            if let Some(action) = self.give(Role::Slave, number, &hosts) {
-                return Some(action);
-            }
-        }
-        None
-    }
-
-    /// The next step towards giving a free node a role: empty it, wait, or assign it. A node that
-    /// is on its way to one role is not considered for another.
-    fn give(&mut self, role: Role, partition: i32, hosts: &BTreeSet<&str>) -> Option<Action> {
-        let node = self.candidate(role, hosts)?;
-        self.claimed.insert(node.clone());
-        let facts = self.view.facts(&node)?;
-        match self.view.stored.nodes.get(&node)?.empty_intent {
-            None => Some(Action::IntendToEmpty { node }),
-            Some(_) if facts.emptying.is_some() => None,
-            Some(intent) if facts.emptied == Some(intent) => {
-                Some(Action::Assign { node, role, partition })
-            }
-            Some(intent) => Some(Action::EmptyAgain { node, intent }),
-        }
-    }
-
-    fn candidate(&mut self, role: Role, hosts: &BTreeSet<&str>) -> Option<NodeKey> {
-        let mut best = None;
-        for node in self.shape.free.iter().filter(|node| !self.claimed.contains(*node)) {
-            let Some(facts) = self.view.facts(node) else { continue };
-            let waits = facts.retry_at.is_some_and(|at| self.view.now < at);
-            if !facts.linked || !facts.knows_its_role() || waits {
-                continue;
-            }
-            match emptying::may_empty(self.view, self.shape, node) {
-                Ok(()) => {}
-                Err(NotEmptied::Unknown) => {
-                    self.plan.probes.insert(node.clone());
-                    continue;
-                }
-                Err(NotEmptied::MayHoldData) => {
-                    self.plan.blocked.insert(Blocked::MayHoldData { node: node.clone() });
-                    continue;
-                }
-            }
-            let stored = self.view.stored.nodes.get(node);
-            // One that is to be emptied already has been waited for.
-            let fresh = stored.is_none_or(|stored| stored.empty_intent.is_none());
-            let had_role = stored.is_some_and(|stored| stored.holds != Holding::Unknown);
-            if had_role && fresh && !facts.drained {
-                self.plan.drains.insert(node.clone());
-                continue;
-            }
-            let masters = match role {
-                Role::Master => self.shape.masters_by_host.get(node.name()).copied().unwrap_or(0),
-                Role::Slave | Role::Proxy => 0,
-            };
-            // What an old copy holds is kept for as long as an empty node can take its place.
-            let holds = self.view.items(node) != Some(0);
-            let rank = (hosts.contains(node.name()), masters, fresh, holds);
-            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-                best = Some((rank, node));
-            }
-        }
-        best.map(|(_, node): (_, &NodeKey)| node.clone())
+        let hosts: Vec<BTreeSet<&str>> =
+            lacking.iter().map(|(.., partition)| partition.hosts()).collect();
+        lacking.iter().enumerate().find_map(|(at, (_, number, _))| {
+            let room = Room { own: hosts[at].clone(), later: &hosts[at + 1..] };
+            self.give(Role::Slave, *number, &room)
+        })
     }
 }

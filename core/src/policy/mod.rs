@@ -3,6 +3,7 @@
 pub mod action;
 pub mod assignment;
 pub mod breaker;
+mod choice;
 pub mod emptying;
 pub mod evidence;
 pub mod failover;

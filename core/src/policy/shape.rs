@@ -46,6 +46,11 @@ impl Partition {
         self.members().filter(|node| !self.leaving.contains(*node)).count()
     }
 
+    /// The hosts on which its copies lie: machines on bare metal, and pods on Kubernetes.
+    pub fn hosts(&self) -> BTreeSet<&str> {
+        self.members().map(NodeKey::name).collect()
+    }
+
     /// The master, if it serves and is going to be stopped.
     pub fn leaving_master(&self) -> Option<&NodeKey> {
         self.active_master().filter(|master| self.leaving.contains(*master))
