@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use flare_e2e::cli::node::{NodeArgs, run as run_node};
 use flare_e2e::load::LoadArgs;
+use flare_e2e::suite::network::enter_own;
 use flare_e2e::suite::{ReplayArgs, SuiteArgs};
 
 /// Status of a node that does not start, as flared's.
@@ -45,7 +46,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> ExitCode {
     match command {
-        Command::Suite(args) => run_tests(args.run()),
+        Command::Suite(args) => match enter_own() {
+            Ok(()) => run_tests(args.run()),
+            Err(error) => {
+                eprintln!("flare-e2e: {error:#}");
+                ExitCode::from(2)
+            }
+        },
         Command::Replay(args) => run_tests(args.run()),
         Command::Load(args) => run_tests(args.run()),
         // it brings its own runtime: a node's process is single-threaded but for the node

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flare_e2e::node::{AnswerFault, Exit, Fault, NodeConfig, NodeHandle, Report, StandInNode};
 use flare_e2e::node::{RegistrationError, StartError};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -233,6 +233,20 @@ async fn answers_are_halved_withheld_and_cut_off_for_the_named_request_only() {
     let mut client = Client::to(&node).await;
     assert_eq!(client.ask("version\r\n").await, "VERSION flare-1.3.4\r\n");
     assert_eq!(client.ask("verbosity 1\r\n").await, "");
+}
+
+#[tokio::test]
+async fn a_dripping_answer_comes_byte_by_byte_until_the_fault_ends() {
+    let index = Index::start("END\r\n").await;
+    let node = index.node().await;
+    node.fault(Fault::Drip(Duration::from_millis(50)));
+    let mut client = Client::to(&node).await;
+    client.send("version\r\n").await;
+    let mut buffer = [0; 64];
+    let read = timeout(PATIENCE, client.0.get_mut().read(&mut buffer)).await.expect("a byte");
+    assert_eq!(read.expect("no error"), 1);
+    node.fault(Fault::Clear);
+    assert_eq!(client.line().await, "ERSION flare-1.3.4\r\n");
 }
 
 #[tokio::test]

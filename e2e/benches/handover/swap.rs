@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use flare_e2e::load::ledger::Wrong;
-use flare_e2e::load::{Load, Outcome, Shape};
+use flare_e2e::load::{self, Load, Outcome, Shape};
 use flare_e2e::suite::PATIENCE;
 use flare_e2e::suite::client::Client;
 use flare_e2e::suite::cluster::Cluster;
@@ -147,6 +147,8 @@ impl Course {
             counters: 10,
             prefix: prefix.to_owned(),
             seed: self.seed,
+            patience: load::PATIENCE,
+            rest: Duration::ZERO,
         })?;
         self.seed = self.seed.wrapping_add(self.clients as u64);
         if !self.variant.clients_at_old_master {

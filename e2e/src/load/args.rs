@@ -43,7 +43,10 @@ impl LoadArgs {
     pub async fn run(self) -> Result<bool> {
         let Self { nodes, clients, values, counters, prefix, seed, .. } = self;
         println!("seed {seed}");
-        let shape = Shape { nodes: nodes.clone(), clients, values, counters, prefix, seed };
+        let (patience, rest) = (super::PATIENCE, Duration::ZERO);
+        let through = nodes.clone();
+        let shape =
+            Shape { nodes: through, clients, values, counters, prefix, seed, patience, rest };
         let load = Load::start(&shape)?;
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;
         let outcome = load.stop().await?;
@@ -67,8 +70,8 @@ fn print(outcome: &Outcome) {
     let seen = &outcome.seen;
     let millis = |quantile| seen.latency.value_at_quantile(quantile) as f64 / 1000.0;
     println!(
-        "{} changes acknowledged, {} without a clear answer, {} reads",
-        seen.acknowledged, seen.unclear, seen.reads
+        "{} changes acknowledged, {} without a clear answer, {} not sent, {} reads",
+        seen.acknowledged, seen.unclear, seen.unsent, seen.reads
     );
     println!(
         "answers after {:.1} ms (median), {:.1} ms (99 %), {:.1} ms (longest); \

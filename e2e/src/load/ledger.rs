@@ -60,6 +60,7 @@ pub struct Key {
     name: String,
     possible: BTreeSet<Option<String>>,
     counter: bool,
+    unclear: bool,
     history: Vec<(Change, Answer)>,
 }
 
@@ -69,7 +70,8 @@ const HISTORY: usize = 6;
 impl Key {
     /// A key that is not stored, changed by `set` and `delete`.
     pub fn value(name: String) -> Self {
-        Self { name, possible: BTreeSet::from([None]), counter: false, history: Vec::new() }
+        let possible = BTreeSet::from([None]);
+        Self { name, possible, counter: false, unclear: false, history: Vec::new() }
     }
 
     /// A key that is not stored, set once and then counted.
@@ -87,6 +89,11 @@ impl Key {
         self.counter
     }
 
+    /// Whether some operation on it had no clear answer.
+    pub fn was_unclear(&self) -> bool {
+        self.unclear
+    }
+
     /// Whether it is known to be absent.
     pub fn is_absent(&self) -> bool {
         self.possible.iter().all(Option::is_none)
@@ -99,6 +106,7 @@ impl Key {
             self.history.remove(0);
         }
         self.history.push((change.clone(), answer));
+        self.unclear |= answer == Answer::Unclear;
         let after: BTreeSet<_> = self
             .possible
             .iter()

@@ -25,6 +25,10 @@ use ledger::{Key, Wrong};
 pub use worker::Seen;
 use worker::{Hand, Held, Orders, Worker};
 
+/// How long a client waits for an answer, unless told otherwise. Above the 16 s for which two
+/// masters of one partition can stall a synchronous write (flare-protocol.md 12).
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How many wrong keys an error message lists.
 const SHOWN: usize = 5;
 
@@ -43,6 +47,10 @@ pub struct Shape {
     pub prefix: String,
     /// Makes a run's choices repeatable.
     pub seed: u64,
+    /// How long a client waits for an answer before it counts as unclear.
+    pub patience: Duration,
+    /// How long a client rests after an unclear answer.
+    pub rest: Duration,
 }
 
 /// What came of a load.
@@ -178,10 +186,27 @@ impl Outcome {
         Ok(all)
     }
 
+    /// Leaves out the keys of which some operation had no clear answer, and tells how many were
+    /// left out.
+    ///
+    /// A node that hangs, or cannot be reached, may carry out what it was sent when it is back,
+    /// long after its client has gone, and over what was acknowledged since: that is flared's way
+    /// (flare-protocol.md 5.4), and no index can prevent it.
+    pub fn forget_unclear(&mut self) -> usize {
+        let (unclear, clear): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.keys).into_iter().partition(Key::was_unclear);
+        self.keys = clear;
+        for key in &unclear {
+            self.seen.contradicted.remove(key.name());
+        }
+        unclear.len()
+    }
+
     /// An error if an answer contradicted what had been acknowledged.
     pub fn require_consistent(&self) -> Result<()> {
         let contradictions = &self.seen.contradictions;
-        ensure!(contradictions.is_empty(), "contradictions: {contradictions:#?}");
+        let contradicted = &self.seen.contradicted;
+        ensure!(contradicted.is_empty(), "{contradicted:?} are contradicted: {contradictions:#?}");
         Ok(())
     }
 }

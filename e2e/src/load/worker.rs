@@ -10,15 +10,11 @@ use hdrhistogram::Histogram;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Shape;
 use super::ledger::{Answer, Change, Key};
 use crate::suite::client::Client;
-
-/// How long a client waits for an answer before it counts as unclear. Above the 16 s for which
-/// two masters of one partition can stall a synchronous write (flare-protocol.md 12).
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Pause of a client that cannot connect, so that a dead node does not take the processor.
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -56,7 +52,9 @@ pub struct Seen {
     pub acknowledged: u64,
     /// Changes that were answered with an error or not at all.
     pub unclear: u64,
-    /// The last unclear answer.
+    /// Changes that could not be sent: no connection to the node.
+    pub unsent: u64,
+    /// The last unclear answer, or the last reason why a change was not sent.
     pub last_unclear: Option<String>,
     /// Reads, whatever they found: a slave may lag behind in asynchronous mode.
     pub reads: u64,
@@ -79,6 +77,7 @@ impl Seen {
         Ok(Self {
             acknowledged: 0,
             unclear: 0,
+            unsent: 0,
             last_unclear: None,
             reads: 0,
             contradictions: Vec::new(),
@@ -94,6 +93,7 @@ impl Seen {
     pub(super) fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.unclear += other.unclear;
+        self.unsent += other.unsent;
         self.last_unclear = other.last_unclear.or(self.last_unclear.take());
         self.reads += other.reads;
         self.contradictions.extend(other.contradictions);
@@ -116,6 +116,8 @@ pub(super) struct Worker {
     random: StdRng,
     number: usize,
     sequence: u64,
+    patience: Duration,
+    rest: Duration,
 }
 
 impl Worker {
@@ -128,7 +130,8 @@ impl Worker {
         let random = StdRng::seed_from_u64(shape.seed.wrapping_add(number as u64));
         let nodes: Vec<_> = shape.nodes.iter().map(|addr| (*addr, None)).collect();
         let used = (0..shape.nodes.len()).collect();
-        Self { nodes, used, others, count, random, number, sequence: 0 }
+        let Shape { patience, rest, .. } = *shape;
+        Self { nodes, used, others, count, random, number, sequence: 0, patience, rest }
     }
 
     /// Works until it is told to stop; gives back the keys that still wait.
@@ -147,7 +150,11 @@ impl Worker {
                 held = hand.recv() => held,
             };
             let Some(mut held) = held else { break };
+            let unclear = seen.unclear;
             self.operate(&mut held, &mut seen).await;
+            if seen.unclear > unclear {
+                sleep(self.rest).await;
+            }
             let next = self.random.random_range(0..self.others.len());
             // the receiver is given back to the load, so it outlives all clients
             self.others[next].send(held).ok();
@@ -179,6 +186,13 @@ impl Worker {
             }
             return;
         };
+        if let Err(reason) = self.client(node).await {
+            // nothing was sent, so nothing can have happened
+            seen.unsent += 1;
+            seen.last_unclear = Some(format!("{}: {reason:#}", self.nodes[node].0));
+            held.refused_since.get_or_insert(started);
+            return;
+        }
         let answered = self.change(node, held.key.name(), &change).await;
         note_latency(seen, started);
         let answer = match answered {
@@ -252,12 +266,13 @@ impl Worker {
     async fn client(&mut self, node: usize) -> Result<&mut Client> {
         let (addr, client) = &mut self.nodes[node];
         if client.is_none() {
-            match Client::connect(*addr).await {
-                Ok(new) => *client = Some(new.answer_within(ANSWER_WITHIN)),
-                Err(reason) => {
+            match timeout(self.patience, Client::connect(*addr)).await {
+                Ok(Ok(new)) => *client = Some(new.answer_within(self.patience)),
+                Ok(Err(reason)) => {
                     sleep(CONNECT_PAUSE).await;
                     return Err(reason);
                 }
+                Err(late) => return Err(late).context("no connection in time"),
             }
         }
         client.as_mut().context("it was connected a line above")

@@ -10,6 +10,7 @@ pub const CONTROL_HELP: &str = "\
 silence on|off            execute, answer and send nothing, but accept connections
 refuse on|off             close the listening socket
 delay MILLISECONDS        before every answer; 0 ends it
+drip MILLISECONDS         before every byte of an answer; 0 ends it
 half [TIMES [OP]]         send half of an answer, then close
 close [TIMES [OP]]        close instead of answering
 withhold [TIMES [OP]]     execute, do not answer, stay open
@@ -41,6 +42,7 @@ impl Control {
             ["silence", switch] => Fault::Silence(on(switch)?),
             ["refuse", switch] => Fault::Refuse(on(switch)?),
             ["delay", millis] => Fault::Delay(Duration::from_millis(number(millis)?)),
+            ["drip", millis] => Fault::Drip(Duration::from_millis(number(millis)?)),
             ["half", rest @ ..] => answer(AnswerFault::Half, rest)?,
             ["close", rest @ ..] => answer(AnswerFault::Close, rest)?,
             ["withhold", rest @ ..] => answer(AnswerFault::Withhold, rest)?,
@@ -111,6 +113,7 @@ mod tests {
         };
         assert_eq!(fault("silence on"), Fault::Silence(true));
         assert_eq!(fault("delay 250"), Fault::Delay(Duration::from_millis(250)));
+        assert_eq!(fault("drip 200"), Fault::Drip(Duration::from_millis(200)));
         let half = Fault::Answer { how: AnswerFault::Half, op: None, times: 1 };
         assert_eq!(fault("half"), half);
         let op = Some("node_sync".to_owned());

@@ -41,6 +41,8 @@ pub enum Fault {
     Refuse(bool),
     /// Every answer is sent that much later; zero ends it.
     Delay(Duration),
+    /// Answers are sent byte by byte, with that pause before each; zero ends it.
+    Drip(Duration),
     /// The next answers are spoiled.
     Answer {
         /// How.
@@ -81,6 +83,7 @@ pub(crate) struct Faults {
     refuse: watch::Sender<bool>,
     hold_copy: watch::Sender<bool>,
     delay: Cell<Duration>,
+    drip: Cell<Duration>,
     pause_copy: Cell<Duration>,
     fail_copies: Cell<u32>,
     answers: RefCell<Vec<Spoil>>,
@@ -94,6 +97,7 @@ impl Default for Faults {
             refuse: watch::Sender::new(false),
             hold_copy: watch::Sender::new(false),
             delay: Cell::default(),
+            drip: Cell::default(),
             pause_copy: Cell::default(),
             fail_copies: Cell::default(),
             answers: RefCell::default(),
@@ -121,6 +125,7 @@ impl Faults {
             Fault::Refuse(on) => drop(self.refuse.send_replace(on)),
             Fault::HoldCopy(on) => drop(self.hold_copy.send_replace(on)),
             Fault::Delay(delay) => self.delay.set(delay),
+            Fault::Drip(pause) => self.drip.set(pause),
             Fault::PauseCopy(pause) => self.pause_copy.set(pause),
             Fault::FailCopy(times) => self.fail_copies.set(times),
             Fault::Answer { how, op, times } => {
@@ -140,6 +145,7 @@ impl Faults {
             switch.send_replace(false);
         }
         self.delay.set(Duration::ZERO);
+        self.drip.set(Duration::ZERO);
         self.pause_copy.set(Duration::ZERO);
         self.fail_copies.set(0);
         self.answers.borrow_mut().clear();
@@ -153,6 +159,11 @@ impl Faults {
 
     pub(crate) fn delay(&self) -> Duration {
         self.delay.get()
+    }
+
+    /// The pause before each byte of an answer, if answers drip.
+    pub(crate) fn drip(&self) -> Option<Duration> {
+        Some(self.drip.get()).filter(|pause| !pause.is_zero())
     }
 
     /// Whether connections are to be refused, with news of changes.

@@ -166,7 +166,7 @@ impl Session {
             sleep(delay).await;
         }
         match self.node.faults.spoil(op) {
-            None => self.send(bytes).await,
+            None => self.send_in_time(bytes).await,
             Some(AnswerFault::Withhold) => Ok(()),
             Some(AnswerFault::Close) => Err(End::Closed),
             Some(AnswerFault::Half) => {
@@ -174,6 +174,19 @@ impl Session {
                 Err(End::Closed)
             }
         }
+    }
+
+    /// Sends an answer at once, or byte by byte for as long as a fault demands it.
+    async fn send_in_time(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let mut rest = bytes;
+        while let (Some(pause), Some((first, others))) =
+            (self.node.faults.drip(), rest.split_at_checked(1))
+        {
+            sleep(pause).await;
+            self.send(first).await?;
+            rest = others;
+        }
+        self.send(rest).await
     }
 
     /// Sends bytes as they are.

@@ -46,7 +46,8 @@ struct RunArgs {
     /// How many tests run at a time. They wait most of the time.
     #[arg(long, default_value_t = 4, value_name = "N")]
     jobs: usize,
-    /// Folder for the tests' scratch folders. Default: a new one in the temporary folder.
+    /// Folder for the tests' scratch folders. Default: a new one in memory (/dev/shm), so that a
+    /// busy disk does not slow the tests down, or in the temporary folder.
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
     /// Keep the scratch folders of tests that pass, too.
@@ -92,7 +93,7 @@ impl RunArgs {
         let env = Arc::new(Env { index, nodes, ports: Ports::new() });
         let scratch = match self.scratch {
             Some(folder) => folder,
-            None => tempfile::Builder::new().prefix("flare-suite-").tempdir()?.keep(),
+            None => tempfile::Builder::new().prefix("flare-suite-").tempdir_in(roomy())?.keep(),
         };
         let plan = Plan { cases, env, jobs: self.jobs, scratch: scratch.clone(), keep: self.keep };
         let passed = run(plan, io::stdout()).await?;
@@ -100,6 +101,12 @@ impl RunArgs {
         std::fs::remove_dir(&scratch).ok();
         Ok(passed)
     }
+}
+
+/// Where scratch folders are made by default.
+fn roomy() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
 
 fn own_path() -> Result<PathBuf> {

@@ -1,6 +1,8 @@
 //! An index with its nodes, and what may be asked of them together: above all whether every
 //! living node works by the same map as the index, and what that map looks like.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::context::Context;
@@ -9,7 +11,7 @@ use super::index::{Index, Manifest};
 use super::keys::Ledger;
 use super::map::{Entry, NodeMap};
 use super::node::Node;
-use crate::load::{Load, Outcome, Shape};
+use crate::load::{self, Load, Outcome, Shape};
 
 /// An index and nodes that belong to it.
 #[derive(Debug)]
@@ -44,7 +46,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn start_nodes(&mut self) -> Result<()> {
+    /// Starts all nodes, and waits until each answers.
+    pub async fn start_nodes(&mut self) -> Result<()> {
         for node in &mut self.nodes {
             node.spawn()?;
         }
@@ -66,9 +69,9 @@ impl Cluster {
         found.ok_or_else(|| anyhow!("no node of this test is {key}"))
     }
 
-    /// The nodes that have a process.
+    /// The nodes that have a process and are not set aside.
     pub fn running(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| node.runs())
+        self.nodes.iter().filter(|node| node.takes_part())
     }
 
     /// The map by which *all* running nodes work, which is the index's too; an error while they
@@ -142,6 +145,12 @@ impl Cluster {
         Ok(map.slaves(partition).into_iter().map(ToOwned::to_owned).collect())
     }
 
+    /// The key of one of the partition's active slaves, as all nodes see it now.
+    pub async fn slave(&self, partition: i32) -> Result<String> {
+        let slaves = self.slaves(partition).await?;
+        slaves.into_iter().next().ok_or_else(|| anyhow!("partition {partition} has no slave"))
+    }
+
     /// Writes `count` new keys, in turn through every running node, and waits until each can be
     /// read through every running node.
     pub async fn fill(&self, prefix: &str, count: usize) -> Result<Ledger> {
@@ -157,23 +166,40 @@ impl Cluster {
 
     /// Puts load on all running nodes: keys that `clients` clients change in turn.
     pub fn load(&self, prefix: &str, clients: usize) -> Result<Load> {
-        let nodes = self.running().map(Node::addr).collect();
-        let prefix = prefix.to_owned();
+        Load::start(&self.load_shape(prefix, clients))
+    }
+
+    /// What [`Cluster::load`] puts on the nodes.
+    pub fn load_shape(&self, prefix: &str, clients: usize) -> Shape {
         let seed = rand::random();
         // a failing test keeps its output, and with it the seed
         eprintln!("{prefix}: load with seed {seed}");
-        Load::start(&Shape { nodes, clients, values: 40, counters: 8, prefix, seed })
+        Shape {
+            nodes: self.running().map(Node::addr).collect(),
+            clients,
+            values: 40,
+            counters: 8,
+            prefix: prefix.to_owned(),
+            seed,
+            patience: load::PATIENCE,
+            rest: Duration::ZERO,
+        }
     }
 
     /// Waits until every running node answers with what a load left, and nothing contradicted
     /// what was acknowledged.
     pub async fn right(&self, outcome: &Outcome) -> Result<()> {
         outcome.require_consistent()?;
-        for node in self.running() {
-            let addr = node.addr();
-            eventually(PATIENCE, "all keys after a load", || outcome.check(addr)).await?;
-        }
-        Ok(())
+        eventually(PATIENCE, "all keys after a load", || async {
+            // all nodes are asked, since it says much which of them are wrong
+            let mut wrong = Vec::new();
+            for node in self.running() {
+                wrong.extend(outcome.check(node.addr()).await.err().map(|e| format!("{e:#}")));
+            }
+            ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until every running node answers with exactly what the ledger says.

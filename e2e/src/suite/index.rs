@@ -1,7 +1,6 @@
 //! The index under test: starts it, kills it, starts it again on the same data and address, and
 //! asks it what it thinks. Ours and upstream's `flarei` are driven alike.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use rustix::process::Signal;
 
 use super::client::Client;
 use super::eventually::{PATIENCE, eventually};
+pub use super::manifest::Manifest;
 use super::map::NodeMap;
 use super::process::{Process, Program};
 use super::runner::skip;
@@ -30,82 +30,6 @@ pub enum IndexProgram {
     Ours(PathBuf),
     /// Upstream's `flarei`, against which the harness itself is tested.
     Flarei(PathBuf),
-}
-
-/// What the automatic mode should aim at: a FlareCluster manifest.
-#[derive(Debug, Clone)]
-pub struct Manifest {
-    /// `spec.partitions`.
-    pub partitions: u32,
-    /// `spec.replicas`: copies of each partition, the master included.
-    pub replicas: u32,
-    /// `spec.monitor.intervalMillis`.
-    pub interval_millis: u32,
-    /// `spec.monitor.threshold`.
-    pub threshold: u32,
-    /// `spec.startupGraceSeconds`: how long nobody is called dead that a new index has not heard.
-    pub grace_seconds: u32,
-    /// `spec.circuitBreaker.enabled`.
-    pub breaker: bool,
-    /// `spec.nodes.leaving`: nodes that are going to be stopped.
-    pub leaving: Vec<String>,
-}
-
-impl Manifest {
-    /// A cluster of this shape, with the settings a manifest has by default.
-    pub fn shape(partitions: u32, replicas: u32) -> Self {
-        Self {
-            partitions,
-            replicas,
-            interval_millis: 1000,
-            threshold: 3,
-            grace_seconds: 30,
-            breaker: true,
-            leaving: Vec::new(),
-        }
-    }
-
-    /// Without the circuit breaker, for suites that kill more nodes than it would stand.
-    #[must_use]
-    pub fn without_breaker(mut self) -> Self {
-        self.breaker = false;
-        self
-    }
-
-    /// With another startup grace, for suites that let nodes die while the index is dead.
-    #[must_use]
-    pub fn grace(mut self, seconds: u32) -> Self {
-        self.grace_seconds = seconds;
-        self
-    }
-
-    /// With nodes that are to leave.
-    #[must_use]
-    pub fn without(mut self, nodes: &[String]) -> Self {
-        self.leaving = nodes.to_vec();
-        self
-    }
-
-    /// The manifest as YAML.
-    pub fn yaml(&self) -> String {
-        let mut text = String::from(
-            "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
-             metadata:\n  name: suite\nspec:\n",
-        );
-        let Self { partitions, replicas, interval_millis, threshold, grace_seconds, .. } = self;
-        let Self { breaker, leaving, .. } = self;
-        writeln!(text, "  partitions: {partitions}\n  replicas: {replicas}")
-            .and_then(|()| {
-                writeln!(
-                    text,
-                    "  monitor: {{intervalMillis: {interval_millis}, readTimeoutMillis: 1000, \
-                     threshold: {threshold}}}\n  startupGraceSeconds: {grace_seconds}\n  \
-                     circuitBreaker: {{enabled: {breaker}}}\n  nodes: {{leaving: {leaving:?}}}"
-                )
-            })
-            .expect("writing to a string cannot fail");
-        text
-    }
 }
 
 /// Who assigns roles.
@@ -275,10 +199,11 @@ impl Index {
             Some(hosts) => program.with_hosts(hosts),
             None => program,
         };
-        match self.disk_kib {
+        let program = match self.disk_kib {
             Some(kib) => program.with_disk(&self.data, kib),
             None => program,
-        }
+        };
+        program.in_group(self.addr.port())
     }
 
     /// Starts it, or starts it again, and waits until it accepts connections.
@@ -388,6 +313,12 @@ impl Index {
         let output = output.await.with_context(|| format!("{args:?} does not end"))??;
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// `POST path` on the admin interface, as a person of this machine does: status and body.
+    pub async fn order(&self, path: &str) -> Result<(u16, String)> {
+        let addr = self.printed("admin").await?;
+        super::http::post(addr, path, "{}", Duration::from_secs(5)).await
     }
 
     fn last_words(&self) -> String {

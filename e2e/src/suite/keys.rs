@@ -86,6 +86,18 @@ impl Ledger {
         Ok(())
     }
 
+    /// Gives keys another value through a node; each write must be acknowledged.
+    pub async fn overwrite(&mut self, node: SocketAddr, keys: &[String], by: &str) -> Result<()> {
+        let mut client = Client::connect(node).await?;
+        for key in keys {
+            let value = format!("{key} since {by}");
+            let answer = client.set(key, &value).await?;
+            ensure!(answer == "STORED", "{node} answered set {key}: {answer}");
+            self.wrote(key, &value);
+        }
+        Ok(())
+    }
+
     /// Deletes keys through a node; each deletion must be acknowledged.
     pub async fn delete(&mut self, node: SocketAddr, keys: &[String]) -> Result<()> {
         let mut client = self.connect(node).await?;

@@ -5,6 +5,7 @@
 //! modules are what they are written with.
 
 mod args;
+pub mod blow;
 pub mod cases;
 pub mod client;
 pub mod cluster;
@@ -13,12 +14,16 @@ mod eventually;
 pub mod http;
 pub mod index;
 pub mod keys;
+mod manifest;
 pub mod map;
+pub mod network;
 pub mod node;
 pub mod ports;
 pub mod process;
 pub mod runner;
 pub mod tap;
+pub mod trial;
+pub mod witness;
 
 pub use args::{ReplayArgs, SuiteArgs};
 pub use eventually::{PATIENCE, eventually, throughout};

@@ -36,6 +36,7 @@ pub struct Node {
     process: Option<Process>,
     extra: Vec<String>,
     control: Option<SocketAddr>,
+    set_aside: bool,
 }
 
 impl Node {
@@ -61,6 +62,7 @@ impl Node {
             process: None,
             extra: Vec::new(),
             control: None,
+            set_aside: false,
         })
     }
 
@@ -78,6 +80,24 @@ impl Node {
     /// Makes it register at another index, from the next start on.
     pub fn set_index(&mut self, index: SocketAddr) {
         self.index = index;
+    }
+
+    /// Whether it is left out of what is asked of all running nodes: one that hangs, or cannot be
+    /// reached, is still there, and has nothing to say.
+    pub fn set_aside(&mut self, aside: bool) {
+        self.set_aside = aside;
+    }
+
+    /// Whether it runs and is not set aside.
+    pub fn takes_part(&self) -> bool {
+        self.runs() && !self.set_aside
+    }
+
+    /// Moves it, with its data, to another address: another name for the index. It must not run.
+    pub fn move_to(&mut self, addr: SocketAddr) -> Result<()> {
+        ensure!(self.process.is_none(), "{} runs", self.label);
+        self.addr = addr;
+        Ok(())
     }
 
     /// Another node with the same name and port, listening on another address of this machine.
@@ -127,7 +147,7 @@ impl Node {
     fn program(&self) -> Program {
         let program = match &self.program {
             NodeProgram::StandIn(path) => {
-                let program = Program::new(path).arg("node");
+                let program = Program::new(path).arg("node").arg("--stderr");
                 match self.control {
                     Some(control) => program.flag("--control", &control),
                     None => program,
@@ -142,7 +162,7 @@ impl Node {
             .flag("--index-servers", &self.index)
             .flag("--server-name", &self.addr.ip())
             .flag("--server-port", &self.addr.port());
-        self.extra.iter().fold(program, Program::arg)
+        self.extra.iter().fold(program, Program::arg).in_group(self.addr.port())
     }
 
     /// Starts its process without waiting for anything.

@@ -17,6 +17,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::network;
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -24,12 +26,14 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// The group that it runs in, if not the runner's.
+    pub group: Option<u32>,
 }
 
 impl Program {
     /// A program without arguments.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), args: Vec::new() }
+        Self { path: path.into(), args: Vec::new(), group: None }
     }
 
     /// Adds one argument.
@@ -59,6 +63,14 @@ impl Program {
         let shell = Self::new("unshare").arg("--mount").arg("sh").arg("-c").arg(script);
         let shell = args.iter().fold(shell, Self::arg).arg(&self.path);
         self.args.iter().fold(shell, Self::arg)
+    }
+
+    /// The same program in a group of this number, where rules of the network tell programs
+    /// apart by it.
+    #[must_use]
+    pub fn in_group(mut self, group: u16) -> Self {
+        self.group = network::is_own().then(|| u32::from(group));
+        self
     }
 
     /// Adds `--name value`.
@@ -92,7 +104,11 @@ impl Process {
                 .with_context(|| format!("cannot write {}", path.display()))
         };
         let mut command = Command::new("setpriv");
-        command.arg("--pdeathsig").arg("KILL").arg("--").arg(&program.path).args(&program.args);
+        command.arg("--pdeathsig").arg("KILL");
+        if let Some(group) = program.group {
+            command.arg("--regid").arg(group.to_string()).arg("--clear-groups");
+        }
+        command.arg("--").arg(&program.path).args(&program.args);
         command.stdin(Stdio::null()).stdout(open(&out)?).stderr(open(&err)?);
         command.process_group(0).kill_on_drop(true);
         let child = command.spawn().with_context(|| {

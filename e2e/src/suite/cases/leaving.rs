@@ -31,10 +31,8 @@ async fn under_load(ctx: Context) -> Result<()> {
     let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
     let old = cluster.master(0).await?;
     let nodes = cluster.running().filter(|node| node.key() != old).map(|node| node.addr());
-    let (nodes, prefix, seed) = (nodes.collect(), "leave".to_owned(), rand::random());
-    eprintln!("{prefix}: load with seed {seed}");
-    let mut load =
-        Load::start(&Shape { nodes, clients: 4, values: 40, counters: 8, prefix, seed })?;
+    let nodes = nodes.collect();
+    let mut load = Load::start(&Shape { nodes, ..cluster.load_shape("leave", 4) })?;
     load.flows(300).await?;
     cluster.index.accepts(&leave(&old)).await?;
     cluster.sees(&old, "no master any more", |entry| entry.role != Role::Master).await?;

@@ -1,0 +1,101 @@
+//! The manifest that a suite gives to an index in automatic mode.
+
+use std::fmt::Write as _;
+
+/// What the automatic mode should aim at: a FlareCluster manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// `spec.partitions`.
+    pub partitions: u32,
+    /// `spec.replicas`: copies of each partition, the master included.
+    pub replicas: u32,
+    /// `spec.monitor.intervalMillis`.
+    pub interval_millis: u32,
+    /// `spec.monitor.readTimeoutMillis`.
+    pub read_timeout_millis: u32,
+    /// `spec.monitor.threshold`.
+    pub threshold: u32,
+    /// `spec.startupGraceSeconds`: how long nobody is called dead that a new index has not heard.
+    pub grace_seconds: u32,
+    /// `spec.circuitBreaker.enabled`.
+    pub breaker: bool,
+    /// `spec.nodes.leaving`: nodes that are going to be stopped.
+    pub leaving: Vec<String>,
+    /// `spec.circuitBreaker.autoResetEnabled`.
+    pub breaker_resets: bool,
+}
+
+impl Manifest {
+    /// A cluster of this shape, with the settings a manifest has by default.
+    pub fn shape(partitions: u32, replicas: u32) -> Self {
+        Self {
+            partitions,
+            replicas,
+            interval_millis: 1000,
+            read_timeout_millis: 1000,
+            threshold: 3,
+            grace_seconds: 30,
+            breaker: true,
+            leaving: Vec::new(),
+            breaker_resets: true,
+        }
+    }
+
+    /// With a watch that finds a hung node in about a second and a half, for suites that wait for
+    /// it, and a grace of two seconds. Not shorter: a busy machine must not look like deaths.
+    #[must_use]
+    pub fn quick(mut self) -> Self {
+        self.interval_millis = 250;
+        self.read_timeout_millis = 500;
+        self.grace(2)
+    }
+
+    /// With a circuit breaker that only a person closes.
+    #[must_use]
+    pub fn without_auto_reset(mut self) -> Self {
+        self.breaker_resets = false;
+        self
+    }
+
+    /// Without the circuit breaker, for suites that kill more nodes than it would stand.
+    #[must_use]
+    pub fn without_breaker(mut self) -> Self {
+        self.breaker = false;
+        self
+    }
+
+    /// With another startup grace, for suites that let nodes die while the index is dead.
+    #[must_use]
+    pub fn grace(mut self, seconds: u32) -> Self {
+        self.grace_seconds = seconds;
+        self
+    }
+
+    /// With nodes that are to leave.
+    #[must_use]
+    pub fn without(mut self, nodes: &[String]) -> Self {
+        self.leaving = nodes.to_vec();
+        self
+    }
+
+    /// The manifest as YAML.
+    pub fn yaml(&self) -> String {
+        let mut text = String::from(
+            "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
+             metadata:\n  name: suite\nspec:\n",
+        );
+        let Self { partitions, replicas, interval_millis: interval, grace_seconds, .. } = self;
+        let Self { read_timeout_millis: timeout, threshold, breaker, .. } = self;
+        let Self { breaker_resets, leaving, .. } = self;
+        write!(
+            text,
+            "  partitions: {partitions}\n  replicas: {replicas}\n  \
+             monitor: {{intervalMillis: {interval}, readTimeoutMillis: {timeout}, \
+             threshold: {threshold}}}\n  startupGraceSeconds: {grace_seconds}\n  \
+             circuitBreaker: {{enabled: {breaker}, autoResetEnabled: {breaker_resets}}}\n  \
+             nodes: {{leaving: {leaving:?}}}\n"
+        )
+        .expect("writing to a string cannot fail");
+        text
+    }
+}

@@ -1,0 +1,192 @@
+//! A cluster with keys in it, under the eyes of a witness: what most tests of failover begin with,
+//! and what each of them must show in the end.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+
+use super::cluster::Cluster;
+use super::context::Context;
+use super::eventually::{PATIENCE, eventually};
+use super::index::Manifest;
+use super::keys::Ledger;
+use super::map::{NodeMap, Role, State};
+use super::node::Node;
+use super::witness::{History, Witness};
+use crate::load::{Load, Outcome, Shape};
+
+/// How long a client of a trial's load waits for an answer. A node that lost the connection to a
+/// master sends a request up to four times, with half a second between attempts to connect
+/// (flare-protocol.md 5.4): what is answered later may have been carried out twice, and then a
+/// counter is one too high, and a deleted key is not found.
+const CLIENT_PATIENCE: Duration = Duration::from_millis(400);
+
+/// How long a client rests after an unclear answer: the key is of no use any more.
+const CLIENT_REST: Duration = Duration::from_millis(200);
+
+/// How many keys a trial begins with; some of them are deleted and changed right away.
+const KEYS: usize = 60;
+
+/// How masters answer writes: `replication-type` of flared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// When the slaves have it. What was acknowledged survives the master.
+    Sync,
+    /// At once. What was acknowledged in the last moment before a master died may be lost.
+    Async,
+}
+
+/// What a trial is about.
+#[derive(Debug)]
+pub struct Stage {
+    /// The wanted shape.
+    pub manifest: Manifest,
+    /// How many nodes; more than the shape needs are spare.
+    pub nodes: usize,
+    /// How masters answer.
+    pub mode: Mode,
+    /// flared's settings of all nodes, besides.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
+/// A cluster in its wanted shape, with keys that were written, overwritten and deleted, and that
+/// every node answers rightly.
+#[derive(Debug)]
+pub struct Trial {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The keys, deleted ones included. Only changes that are noted here may be made to them.
+    pub ledger: Ledger,
+    witness: Witness,
+    shape: (u32, u32),
+}
+
+impl Trial {
+    /// Sets the stage.
+    pub async fn begin(ctx: &Context, stage: Stage) -> Result<Self> {
+        let shape = (stage.manifest.partitions, stage.manifest.replicas);
+        let mut index = ctx.auto_index(stage.manifest)?;
+        index.start().await?;
+        let mut nodes = ctx.nodes(stage.nodes, &index)?;
+        for node in &mut nodes {
+            if stage.mode == Mode::Sync {
+                node.setting("replication-type", "sync");
+            }
+            for (key, value) in stage.settings {
+                node.setting(key, *value);
+            }
+            if !node.is_real() {
+                node.with_control(ctx.env().ports.take()?);
+            }
+        }
+        let witness = Witness::begin(index.addr(), nodes.iter().map(|node| node.addr()));
+        let mut cluster = Cluster { index, nodes };
+        cluster.start_nodes().await?;
+        cluster.takes_shape(shape.0, shape.1).await?;
+        let ledger = cluster.fill("k", KEYS).await?;
+        let mut trial = Self { cluster, ledger, witness, shape };
+        trial.life_goes_on("more").await?;
+        trial.cluster.readable(&trial.ledger).await?;
+        Ok(trial)
+    }
+
+    /// Deletes, overwrites and adds keys through the nodes that take part.
+    pub async fn life_goes_on(&mut self, prefix: &str) -> Result<()> {
+        let nodes: Vec<_> = self.cluster.running().map(|node| node.addr()).collect();
+        let first = *nodes.first().ok_or_else(|| anyhow!("no node takes part"))?;
+        let present: Vec<String> = self.ledger.present().map(ToOwned::to_owned).collect();
+        let (deleted, rest) = present.split_at(present.len() / 4);
+        self.ledger.delete(first, deleted).await?;
+        let changed = &rest[..rest.len() / 3];
+        self.ledger.overwrite(first, changed, prefix).await?;
+        self.ledger.write(&nodes, prefix, KEYS / 4).await
+    }
+
+    /// From now on another shape is wanted.
+    pub fn grow(&mut self, manifest: Manifest) -> Result<()> {
+        self.shape = (manifest.partitions, manifest.replicas);
+        self.cluster.index.set_manifest(manifest)
+    }
+
+    /// Load through all masters and slaves, by clients that do not wait long, on keys enough that
+    /// most of them meet no refusal.
+    ///
+    /// Not through spare nodes, and neither through one that is to become a slave again: what a
+    /// node passes on to its master in sync mode, at the moment when the master knows it as a
+    /// slave and it does not yet, comes back to it as a copy, is passed on again behind itself,
+    /// and holds up that connection for as long as `net-read-timeout` lets it.
+    pub async fn load(&self) -> Result<Load> {
+        let map = self.cluster.agree("one map", |_| Ok(())).await?;
+        let serves = |node: &&Node| map.node(&node.key()).is_ok_and(|e| e.role != Role::Proxy);
+        let nodes = self.cluster.running().filter(serves).map(Node::addr).collect();
+        let shape = self.cluster.load_shape("load", 6);
+        let (patience, rest) = (CLIENT_PATIENCE, CLIENT_REST);
+        Load::start(&Shape { nodes, values: 120, counters: 24, patience, rest, ..shape })
+    }
+
+    /// Waits until another node than `old` is master of the partition, for all that take part.
+    pub async fn replaced(&self, old: &str, partition: i32) -> Result<String> {
+        let map = self.cluster.agree("another master", |map| {
+            ensure!(map.master(partition).is_some_and(|now| now != old), "{map}");
+            Ok(())
+        });
+        Ok(map.await?.master(partition).expect("it was there a moment ago").to_owned())
+    }
+
+    /// Waits until the index knows that no partition has a master that is not down.
+    pub async fn nobody_serves(&self) -> Result<NodeMap> {
+        eventually(PATIENCE, "all masters to be down", || async {
+            let map = self.cluster.index.map().await?;
+            ensure!(map.count(Role::Master, State::Active) == 0, "{map}");
+            Ok(map)
+        })
+        .await
+    }
+
+    /// Waits until no node that takes part is down, for all of them, and the wanted shape is there.
+    pub async fn recovers(&self) -> Result<NodeMap> {
+        let (partitions, copies) = (i32::try_from(self.shape.0)?, usize::try_from(self.shape.1)?);
+        let alive: Vec<String> = self.cluster.running().map(|node| node.key()).collect();
+        self.cluster
+            .agree("the wanted shape, and nobody down", |map| {
+                map.require_shape(partitions, copies)?;
+                for key in &alive {
+                    ensure!(map.node(key)?.state != State::Down, "{key} is down:\n{map}");
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// What holds after every trial: the wanted shape is there, every node that takes part answers
+    /// with exactly what was acknowledged, deleted keys are gone, and nobody ever showed two
+    /// masters of one partition.
+    pub async fn end(self) -> Result<(Cluster, History)> {
+        self.recovers().await?;
+        self.cluster.readable(&self.ledger).await?;
+        let history = self.witness.end().await?;
+        Ok((self.cluster, history))
+    }
+
+    /// As [`Trial::end`], with the keys of a load. Keys with an operation that had no clear answer
+    /// are left out; at least half of them must be left.
+    pub async fn end_with(self, mut outcome: Outcome) -> Result<(Cluster, History)> {
+        let all = outcome.keys.len();
+        let unclear = outcome.forget_unclear();
+        ensure!(unclear <= all / 2, "{unclear} of {all} keys are unclear: {:?}", outcome.seen);
+        self.recovers().await?;
+        self.cluster.right(&outcome).await?;
+        self.end().await
+    }
+
+    /// Waits until the index says that in its log, from `start` bytes on.
+    pub async fn said(&self, what: &str, start: usize) -> Result<()> {
+        eventually(PATIENCE, &format!("`{what}` in the index's log"), || async {
+            let log = self.cluster.index.log_text()?;
+            let new = log.get(start..).unwrap_or_default();
+            ensure!(new.contains(what), "its log ends with {:?}", new.lines().last());
+            Ok(())
+        })
+        .await
+    }
+}
