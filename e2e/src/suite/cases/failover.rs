@@ -18,7 +18,6 @@ pub(super) const CASES: &[Case] = &[
     case!("failover/a master without slave keeps its role while it is dead", without_slave),
     case!("failover/a hung master is replaced and comes back as a copy", hung),
     case!("failover/a node that ends in an orderly way is replaced at once", orderly),
-    case!("failover/nothing acknowledged is lost in sync mode, under load", sync_under_load),
     case!("failover/keys stay readable through every node while a slave takes over", readable),
 ];
 
@@ -121,30 +120,6 @@ async fn orderly(ctx: Context) -> Result<()> {
         .await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
-}
-
-/// With `replication-type = sync` an acknowledged write is on the slave, so that a kill in the
-/// middle of it loses nothing. (In asynchronous mode the last moments before a kill may be lost.)
-async fn sync_under_load(ctx: Context) -> Result<()> {
-    let mut index = ctx.auto_index(Manifest::shape(1, 2))?;
-    index.start().await?;
-    let mut nodes = ctx.nodes(3, &index)?;
-    for node in &mut nodes {
-        node.setting("replication-type", "sync");
-    }
-    let mut cluster = Cluster { index, nodes };
-    for node in &mut cluster.nodes {
-        node.start().await?;
-    }
-    cluster.takes_shape(1, 2).await?;
-    let old = cluster.master(0).await?;
-    let mut load = cluster.load("sync", 6)?;
-    load.flows(300).await?;
-    cluster.node_mut(&old)?.kill().await?;
-    cluster.takes_shape(1, 2).await?;
-    load.flows(300).await?;
-    let outcome = load.stop().await?;
-    cluster.right(&outcome).await
 }
 
 /// Reads go to masters and slaves alike, so with one of three copies dead a key is still found,

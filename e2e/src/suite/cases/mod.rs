@@ -2,15 +2,22 @@
 
 mod assignment;
 mod commands;
+mod copying;
 mod failover;
+mod flapping;
 mod index_life;
 mod input;
 mod leaving;
 mod manual;
+mod masters;
+mod moving;
+mod pairs;
 mod registration;
 mod reports;
+mod restarts;
 mod returning;
 mod scale_out;
+mod zone;
 
 use std::time::Duration;
 
@@ -25,12 +32,19 @@ const SUITES: &[&[Case]] = &[
     registration::CASES,
     assignment::CASES,
     failover::CASES,
+    masters::CASES,
+    pairs::CASES,
     returning::CASES,
     leaving::CASES,
+    moving::CASES,
+    copying::CASES,
     scale_out::CASES,
     reports::CASES,
     commands::CASES,
     index_life::CASES,
+    restarts::CASES,
+    flapping::CASES,
+    zone::CASES,
     input::CASES,
 ];
 
@@ -39,8 +53,15 @@ pub fn suites() -> Vec<Case> {
     SUITES.concat()
 }
 
-/// Builds a [`Case`] from a name and an `async fn(Context) -> Result<()>`.
+/// Builds a [`Case`] from a name and an `async fn(Context, …) -> Result<()>`.
 macro_rules! case {
+    ($name:literal, $test:ident($($given:expr),+)) => {
+        $crate::suite::runner::Case {
+            name: $name,
+            deadline: super::USUAL,
+            run: |ctx| Box::pin($test(ctx, $($given),+)),
+        }
+    };
     ($name:literal, $test:path) => {
         case!($name, $test, super::USUAL)
     };
