@@ -180,6 +180,7 @@ impl Index {
             sessions: self.cluster.listener.clone().recipient(),
             forget: topology.clone().recipient(),
             switch: topology.clone().recipient(),
+            recover: topology.clone().recipient(),
             leave: topology.clone().recipient(),
             breaker: self.cluster.failover.clone().recipient(),
             reset_breaker: self.cluster.failover.clone().recipient(),

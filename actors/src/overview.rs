@@ -100,6 +100,17 @@ pub struct SwitchMaster {
     pub how: HandoverHow,
 }
 
+/// A person chooses the copy that a partition goes on with, whose master is dead or came back empty
+/// (`POST /api/v1/partitions/{partition}/recover`).
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct RecoverPartition {
+    /// The partition.
+    pub partition: i32,
+    /// The node that holds the copy; the master itself, when it is to go on empty.
+    pub from: NodeKey,
+}
+
 /// How long admin waits for the end of a swap, or until a node may be stopped: the deadlines of
 /// all steps together (12.5 s), and some.
 pub const SWITCH_DEADLINE: Duration = Duration::from_secs(14);
@@ -142,6 +153,8 @@ pub struct Sources {
     pub leave: Recipient<PrepareToLeave>,
     /// The topology again.
     pub switch: Recipient<SwitchMaster>,
+    /// The topology again.
+    pub recover: Recipient<RecoverPartition>,
     /// The failover actor, for its circuit breaker.
     pub breaker: Recipient<GetBreaker>,
     /// The failover actor again: a person may close the breaker.

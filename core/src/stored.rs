@@ -35,6 +35,10 @@ pub struct StoredTopology {
     /// told them goes on in that order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telling: Option<StoredTelling>,
+    /// The nodes that were chosen to take over partitions whose masters are dead, and are told so
+    /// step by step (R8); by partition.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recoveries: BTreeMap<i32, NodeKey>,
     /// Is the circuit breaker open? A restart must not close it (R11).
     #[serde(default)]
     pub breaker_open: bool,
@@ -219,6 +223,7 @@ impl StoredTopology {
             hash,
             handover: None,
             telling: None,
+            recoveries: BTreeMap::new(),
             breaker_open: false,
             nodes: BTreeMap::new(),
         }

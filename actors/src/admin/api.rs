@@ -12,7 +12,9 @@ use super::sandbox::{self, Answer, Order};
 use super::{Admin, BODY_BYTES_MAX, events, guard, view};
 use crate::failover::{GetBreaker, ResetBreaker};
 use crate::logs::LogStatus;
-use crate::overview::{ForgetNode, GetOverview, GetSessions, SWITCH_DEADLINE, SwitchMaster};
+use crate::overview::{
+    ForgetNode, GetOverview, GetSessions, RecoverPartition, SWITCH_DEADLINE, SwitchMaster,
+};
 use crate::topology::PrepareToLeave;
 
 /// Connections that `GET /api/v1/sessions` tells about when it is not asked for more.
@@ -31,6 +33,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/nodes/{key}", web::delete().to(delete_node))
             .route("/nodes/{key}/leave", web::post().to(post_leave))
             .route("/partitions/{partition}/switchover", web::post().to(switch_master))
+            .route("/partitions/{partition}/recover", web::post().to(recover_partition))
             .route("/breaker", web::get().to(get_breaker))
             .route("/breaker/reset", web::post().to(reset_breaker))
             .route("/sandbox", web::get().to(get_sandbox))
@@ -172,6 +175,10 @@ async fn post_leave(
     }
 }
 
+fn partition_number(text: &str) -> Result<i32, Failure> {
+    text.parse().map_err(|_| Failure::Bad(format!("`{text}` is not the number of a partition")))
+}
+
 /// Which node is to take over, and how: `{}` lets the index choose and parks the writes.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
@@ -188,9 +195,7 @@ async fn switch_master(
     wish: Result<web::Json<SwitchWish>, actix_web::Error>,
 ) -> Result<HttpResponse, Failure> {
     guard::check_write(&request)?;
-    let partition = partition
-        .parse()
-        .map_err(|_| Failure::Bad(format!("`{partition}` is not the number of a partition")))?;
+    let partition = partition_number(&partition)?;
     let wish =
         wished(wish, r#"{} or {"to": "10.0.0.7:12121", "pause": true, "endClients": true}"#)?;
     let to = wish.to.as_deref().map(node_key).transpose()?;
@@ -202,6 +207,29 @@ async fn switch_master(
         .await?
         .map_err(Failure::Refused)?;
     Ok(answer(json!({ "switched": partition })))
+}
+
+/// The node that holds the copy to go on with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecoverWish {
+    from: String,
+}
+
+async fn recover_partition(
+    request: HttpRequest,
+    admin: web::Data<Admin>,
+    partition: web::Path<String>,
+    wish: Result<web::Json<RecoverWish>, actix_web::Error>,
+) -> Result<HttpResponse, Failure> {
+    guard::check_write(&request)?;
+    let partition = partition_number(&partition)?;
+    let wish = wished(wish, r#"{"from": "10.0.0.7:12121"}"#)?;
+    let from = node_key(&wish.from)?;
+    tracing::info!(partition, %from, peer = ?request.peer_addr(), "a person recovers a partition");
+    let recover = RecoverPartition { partition, from: from.clone() };
+    ask(&admin.sources.recover, "topology", recover).await?.map_err(Failure::Refused)?;
+    Ok(answer(json!({ "recovering": partition, "from": from })))
 }
 
 async fn get_breaker(

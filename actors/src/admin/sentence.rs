@@ -2,7 +2,7 @@
 
 use flare_core::policy::watchdog::COPY_STALL_MILLIS;
 use flare_core::stored::Lapse;
-use flare_core::topology::{Blocked, Event, Refusal};
+use flare_core::topology::{Blocked, Candidate, Event, Refusal};
 
 /// What stands in the way, and what to do about it.
 pub(super) fn of_blocked(blocked: &Blocked) -> String {
@@ -44,10 +44,13 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
             "{node} may hold the only copy of some keys, so that it is not emptied and gets no \
              role. Look at what it holds; when it may go, empty it by hand (flush_all)."
         ),
-        Blocked::CameBackEmpty { partition, node } => format!(
-            "{node}, the master of partition {partition}, came back without its data, while \
-             another node may hold what is left of it. It does not go on by itself: start it with \
-             its data again, or bring the other node back first."
+        Blocked::CameBackEmpty { partition, node, candidates } => format!(
+            "{node}, the master of partition {partition}, came back without its data, while other \
+             nodes may hold what is left of it: {}. Start it with its data again, or bring those \
+             nodes back that do not answer. Is it lost? Then choose the copy to go on with: POST \
+             /api/v1/partitions/{partition}/recover {{\"from\": \"host:port\"}}, or {node} itself \
+             to go on with nothing.",
+            of_candidates(candidates)
         ),
         Blocked::CopyStalled { node } => format!(
             "{node} copies its data, and no item has come to it for {} minutes. Its role is given \
@@ -68,6 +71,19 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              gave it a map (a second index?), and restart that node."
         ),
     }
+}
+
+/// Each node, with what speaks for its copy and what against it.
+fn of_candidates(candidates: &[Candidate]) -> String {
+    let one = |candidate: &Candidate| {
+        let items = match candidate.items {
+            Some(items) => format!("{items} items"),
+            None => "what it holds is not known now".to_owned(),
+        };
+        let against = candidate.lapse.as_ref().map_or("a whole copy".to_owned(), of_lapse);
+        format!("{} ({items}; {against})", candidate.node)
+    };
+    candidates.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Why a change was not made.
@@ -97,6 +113,12 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
                                  yet; do not stop it, and ask again"
             .to_owned(),
         Refusal::NoSuccessor => "no active slave could take over".to_owned(),
+        Refusal::NotLost => {
+            "the partition has a master that serves, or that is back with its data \
+                             and is about to"
+                .to_owned()
+        }
+        Refusal::NoCopy(why) => format!("its copy cannot take over: {why}"),
         Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead".to_owned(),
         Refusal::Busy => {
             "another change of roles is under way; ask again when it is done".to_owned()
@@ -154,6 +176,14 @@ pub(super) fn of_event(event: &Event) -> String {
         }
         Event::Leaving { node, leaves: false } => format!("{node} stays after all"),
         Event::Handover { partition, what } => format!("Handover of partition {partition}: {what}"),
+        Event::CopyChosen { node, partition, lapse: None, .. } => {
+            format!("A person has partition {partition} go on with {node} as it is")
+        }
+        Event::CopyChosen { node, partition, lapse: Some(lapse), by_person } => format!(
+            "Partition {partition} goes on with the copy of {node}, {}: {}",
+            if *by_person { "as a person chose" } else { "the best that is left" },
+            of_lapse(lapse)
+        ),
         Event::Lapsed { node, partition, lapse } => format!(
             "{node} may lack writes of partition {partition}: {}. It is copied again by itself, \
              and takes nothing over before",

@@ -310,6 +310,7 @@ pub fn event(record: &EventRecord) -> EventView {
         | Event::Leaving { node, .. }
         | Event::ReportRecovered { node, .. }
         | Event::Lapsed { node, .. }
+        | Event::CopyChosen { node, .. }
         | Event::LapsedPromoted { node, .. }
         | Event::Blocked(Blocked::MayHoldData { node } | Blocked::VersionJump { node, .. }) => {
             (Some(node), None)
@@ -343,6 +344,7 @@ fn severity(event: &Event) -> &'static str {
         | Event::BreakerChanged { open: false, .. } => "info",
         Event::VersionRaised { .. }
         | Event::Lapsed { .. }
+        | Event::CopyChosen { .. }
         | Event::OrderRefused { .. }
         | Event::Warned { .. }
         | Event::ReportRecovered { .. } => "warning",

@@ -11,7 +11,7 @@ use super::{
     SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, SuspectNode, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
-use crate::overview::{ForgetNode, SwitchMaster};
+use crate::overview::{ForgetNode, RecoverPartition, SwitchMaster};
 
 impl TopologyActor {
     /// Submits a change that somebody waits for.
@@ -111,6 +111,16 @@ impl Handler<SwitchMaster> for TopologyActor {
         let origin = Origin::Admin;
         let switch = |request| Input::Switchover { request, partition, to, how, origin };
         done(self.change(switch, ctx))
+    }
+}
+
+impl Handler<RecoverPartition> for TopologyActor {
+    type Result = ResponseFuture<Result<(), Refusal>>;
+
+    fn handle(&mut self, message: RecoverPartition, ctx: &mut Context<Self>) -> Self::Result {
+        let RecoverPartition { partition, from } = message;
+        let origin = Origin::Admin;
+        done(self.change(|request| Input::Recover { request, partition, from, origin }, ctx))
     }
 }
 

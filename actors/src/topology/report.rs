@@ -37,6 +37,10 @@ pub(super) fn log(event: &Event) {
             warn!(assigned, dead, "the circuit breaker closed: the index acts again");
         }
         Event::Leaving { node, leaves } => info!(%node, leaves, "a node leaves, or stays"),
+        Event::CopyChosen { node, partition, lapse, by_person } => {
+            let against = lapse.map(|lapse| lapse.to_string());
+            warn!(%node, partition, against, by_person, "the copy to go on with was chosen");
+        }
         Event::Lapsed { node, partition, lapse } => {
             warn!(%node, partition, %lapse, "a copy may lack writes; it is to be made again");
         }

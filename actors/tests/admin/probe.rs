@@ -8,8 +8,8 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message, MessageResult};
 use flare_actors::failover::{BreakerStatus, GetBreaker, ResetBreaker};
 use flare_actors::overview::{
-    EventRecord, EventStream, ForgetNode, GetOverview, GetSessions, Overview, Sessions, Sources,
-    SubscribeEvents, SwitchMaster,
+    EventRecord, EventStream, ForgetNode, GetOverview, GetSessions, Overview, RecoverPartition,
+    Sessions, Sources, SubscribeEvents, SwitchMaster,
 };
 use flare_actors::topology::PrepareToLeave;
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State};
@@ -87,6 +87,7 @@ pub(crate) struct Probe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ordered {
     Switch(SwitchMaster),
+    Recover(RecoverPartition),
     Leave(PrepareToLeave),
     ResetBreaker,
 }
@@ -113,6 +114,7 @@ impl Probe {
             sessions: addr.clone().recipient(),
             forget: addr.clone().recipient(),
             switch: addr.clone().recipient(),
+            recover: addr.clone().recipient(),
             leave: addr.clone().recipient(),
             breaker: addr.clone().recipient(),
             reset_breaker: addr.clone().recipient(),
@@ -141,6 +143,16 @@ impl Handler<SwitchMaster> for Probe {
         let known = order.partition == 0;
         self.orders.push(Ordered::Switch(order));
         if known { Ok(()) } else { Err(Refusal::NoSuccessor) }
+    }
+}
+
+impl Handler<RecoverPartition> for Probe {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, order: RecoverPartition, _: &mut Context<Self>) -> Self::Result {
+        let lost = order.partition == 0;
+        self.orders.push(Ordered::Recover(order));
+        if lost { Ok(()) } else { Err(Refusal::NotLost) }
     }
 }
 

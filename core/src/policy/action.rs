@@ -60,6 +60,16 @@ pub enum Action {
         /// What may be lost with it, when no whole copy is left.
         lapse: Option<Lapse>,
     },
+    /// Begin to have a node take over that has no role of the partition any more: it is told that
+    /// it is a slave first.
+    Recover {
+        /// The node.
+        node: NodeKey,
+        /// The partition.
+        partition: i32,
+        /// What may be lost with it.
+        lapse: Lapse,
+    },
     /// Take the role back from a node whose copy lapsed; it gets one again, emptied.
     Renew {
         /// The node.
@@ -106,6 +116,11 @@ impl Action {
             Self::Promote { lapse: Some(lapse), .. } => {
                 format!("its master is down and no other copy is left; {lapse}")
             }
+            Self::Recover { lapse, .. } => {
+                format!(
+                    "the master came back empty, and this is the best copy that is left; {lapse}"
+                )
+            }
             Self::Renew { lapse, .. } => format!("it has to copy again; {lapse}"),
             Self::HandOver { .. } => "the master leaves".to_owned(),
             Self::Demote { .. } => "more copies than wanted".to_owned(),
@@ -126,6 +141,9 @@ impl fmt::Display for Action {
             Self::CallReady { node, .. } => write!(f, "call {node} ready"),
             Self::CopyAgain { node, .. } => write!(f, "have {node} copy again"),
             Self::Renew { node, .. } => write!(f, "have {node} copy again, since it lapsed"),
+            Self::Recover { node, partition, .. } => {
+                write!(f, "recover partition {partition} from {node}")
+            }
             Self::Promote { node, partition, .. } => {
                 write!(f, "promote {node} to master of partition {partition}")
             }

@@ -17,7 +17,8 @@ pub use crate::policy::action::Action;
 use crate::policy::choice::Room;
 use crate::policy::emptying;
 use crate::policy::evidence::{self, Verdict};
-use crate::policy::promotion::{self, LastResort};
+use crate::policy::promotion;
+use crate::policy::recovery;
 use crate::policy::shape::{Partition, Shape};
 use crate::policy::watchdog;
 use crate::stored::{Lapse, StoredTopology};
@@ -130,14 +131,12 @@ impl<'a> Planner<'a> {
         for (partition, known) in self.shape.counted() {
             let Some(master) = known.preserved_master() else { continue };
             self.plan.blocked.insert(Blocked::MasterDown { partition });
-            let back = self.view.facts(master).is_some_and(|facts| facts.linked);
             let (stored, facts) = (self.view.stored, self.view.facts);
-            if back
-                && self.view.items(master) == Some(0)
-                && emptying::others_may_hold(stored, facts, partition, master)
-            {
+            let candidates = recovery::candidates(stored, facts, partition, master);
+            let is_chosen = stored.recoveries.contains_key(&partition);
+            if self.came_back_empty(master) && !candidates.is_empty() && !is_chosen {
                 let node = master.clone();
-                self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node });
+                self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node, candidates });
             }
         }
         for (partition, known) in self.shape.counted() {
@@ -228,33 +227,6 @@ impl<'a> Planner<'a> {
             return others.map(|(_, other)| other.active_master().cloned()).collect();
         }
         Some(partition.master.iter().map(|(master, _)| master.clone()).collect())
-    }
-
-    /// A slave that could not take over at the moment of its master's death can do it now.
-    fn replace_dead_master(&mut self) -> Option<Action> {
-        for (partition, known) in self.shape.counted() {
-            let Some(dead) = known.preserved_master() else { continue };
-            let next = promotion::successor(self.view.stored, self.view.facts, partition, dead);
-            if let Some(node) = next {
-                return Some(Action::Promote { node, partition, lapse: None });
-            }
-            // A master that is back with its data is given its role back: it lacks nothing.
-            let well =
-                self.view.facts(dead).is_some_and(|facts| facts.answers() && !facts.suspected);
-            if well && self.view.items(dead) != Some(0) {
-                continue;
-            }
-            match promotion::last_resort(self.view, partition, dead) {
-                LastResort::Nobody => {}
-                LastResort::At(due) => {
-                    self.plan.look_at = self.plan.look_at.map_or(Some(due), |at| Some(at.min(due)));
-                }
-                LastResort::Now(node, lapse) => {
-                    return Some(Action::Promote { node, partition, lapse: Some(lapse) });
-                }
-            }
-        }
-        None
     }
 
     /// What is known against a node's copy.

@@ -1,11 +1,9 @@
 //! May a node be emptied? R7 wants it before a role, R6 forbids it for a last copy.
 
-use std::collections::BTreeMap;
-
 use crate::model::{NodeKey, Role, State};
 use crate::policy::assignment::View;
 use crate::policy::shape::{Partition, Shape};
-use crate::stored::{Holding, StoredTopology};
+use crate::stored::Holding;
 use crate::topology::Facts;
 
 /// Why a node is not emptied.
@@ -23,9 +21,9 @@ pub enum NotEmptied {
 /// counts. Any other may be emptied only while what it holds is held elsewhere: the keys of its
 /// former partition by a master that is active and answers, those that it copied for a partition
 /// that never came to be by the masters of all. (A master that comes back without its data is
-/// active again only when no node holds any of it: [`others_may_hold`].) A node that came with
-/// items of its own is left to a person: the index may have lost its memory, and this may be all
-/// that is left of a cluster.
+/// active again only when no node holds any of it, or a person said so: `policy::recovery`.) A
+/// node that came with items of its own is left to a person: the index may have lost its memory,
+/// and this may be all that is left of a cluster.
 ///
 /// # Errors
 /// Says whether the node is to be asked first or kept as it is.
@@ -49,20 +47,4 @@ pub fn may_empty(view: &View<'_>, shape: &Shape, node: &NodeKey) -> Result<(), N
         Holding::Unknown => false,
     };
     if safe { Ok(()) } else { Err(NotEmptied::MayHoldData) }
-}
-
-/// May a node other than `master` hold keys of its partition? Then a master that comes back empty
-/// does not simply go on: what is left would be overwritten.
-pub fn others_may_hold(
-    stored: &StoredTopology,
-    facts: &BTreeMap<NodeKey, Facts>,
-    partition: i32,
-    master: &NodeKey,
-) -> bool {
-    stored.nodes.iter().filter(|(key, _)| *key != master).any(|(key, node)| {
-        let member = node.entry.partition == partition;
-        let former = node.holds == Holding::Partition(partition);
-        let seen = facts.get(key).and_then(Facts::observed_in_role);
-        (member || former) && seen.is_none_or(|seen| seen.items != 0)
-    })
 }

@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod failover;
 pub mod pacing;
 pub mod promotion;
+pub mod recovery;
 pub mod shape;
 pub mod suspicion;
 mod upkeep;

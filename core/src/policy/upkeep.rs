@@ -12,8 +12,11 @@ impl Planner<'_> {
         let active = self.shape.counted().flat_map(|(_, partition)| {
             partition.active_master().into_iter().chain(&partition.active_slaves)
         });
-        let silent = active
-            .filter(|node| self.view.stored.nodes.get(node).is_some_and(|n| n.entry.balance == 0));
+        // A copy that lapsed is made again, and what is chosen to take over gets its share then.
+        let silent = active.filter(|node| {
+            let known = self.view.stored.nodes.get(node);
+            known.is_some_and(|known| known.entry.balance == 0 && known.lapse.is_none())
+        });
         let node = silent.min().cloned()?;
         Some(Action::SetBalance { node, balance: READ_BALANCE })
     }

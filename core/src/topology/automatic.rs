@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
 use crate::policy::assignment::{self, Action, View};
-use crate::policy::{emptying, promotion};
+use crate::policy::{promotion, recovery};
 use crate::stored::StoredTopology;
 use crate::topology::drafts::{self, give_keys_up, is_replaced, promote_for_preserved, sources};
 use crate::topology::transitions::{self, Change, set};
@@ -249,7 +249,8 @@ impl Topology {
         }
         let items = self.facts.get(node).and_then(|facts| facts.observed).map(|seen| seen.items);
         let empty = items.ok_or(Refusal::Stale)? == 0;
-        if empty && emptying::others_may_hold(draft, &self.facts, before.partition, node) {
+        let others = || recovery::candidates(draft, &self.facts, before.partition, node);
+        if empty && !others().is_empty() {
             return Err(Refusal::LastCopy);
         }
         set(draft, node, |entry| entry.state = State::Active);
@@ -369,6 +370,9 @@ impl Topology {
                 let first = vec![node.clone()];
                 self.accept(draft, Change { first, ..Change::because(why) })?;
                 self.tell_lapsed_promoted(node, partition, lapse);
+            }
+            Action::Recover { node, partition, lapse } => {
+                self.recover_by_itself(node, partition, lapse, why)?;
             }
             Action::HandOver { node, partition } => {
                 self.hand_over(&node, partition, now, step)?;

@@ -1,9 +1,10 @@
 //! What automatic mode does to a draft and flarei does not: who is told first, whose copy is void,
-//! who takes over from a master that kept its role.
+//! who takes over from a master that kept its role. And, in both modes, what is remembered of
+//! copies.
 
 use crate::model::{NodeEntry, NodeKey, Role, State};
-use crate::stored::StoredTopology;
-use crate::topology::transitions::{promote, set};
+use crate::stored::{Holding, Lapse, LapseCause, StoredNode, StoredTopology};
+use crate::topology::transitions::{active_partitions, promote, set};
 
 /// The masters that a node with a new role copies from. They are told first: a write that a source
 /// takes after the copy has passed that key, and before it knows of the copying node, would be
@@ -70,4 +71,48 @@ pub(crate) fn give_up_copies(draft: &mut StoredTopology, partition: i32) {
             entry.become_proxy(State::Active);
         }
     }
+}
+
+/// Notes whose keys may lie on a node that becomes a proxy, and what speaks against that copy;
+/// forgets it when the node begins to copy from the start, or is the partition's master. A copy
+/// that was chosen to take over stays so while it can, and its partition has no master.
+pub(crate) fn remember_holdings(before: &StoredTopology, draft: &mut StoredTopology) {
+    let counted = active_partitions(before);
+    for (key, node) in &mut draft.nodes {
+        let old = before.nodes.get(key).map(|old| old.entry);
+        let had_role = old.filter(|old| old.role != Role::Proxy);
+        if node.entry.role != Role::Proxy {
+            let begins = had_role.is_none() && node.entry.state.is_preparing();
+            let leads = node.entry.role == Role::Master && !node.entry.state.is_preparing();
+            node.lapse = node.lapse.filter(|_| !begins && !leads);
+            node.holds = Holding::Unknown;
+            node.empty_intent = None;
+            continue;
+        }
+        let Some(old) = had_role else { continue };
+        if old.partition < counted {
+            let cause = match old.state.is_preparing() {
+                true => LapseCause::Unfinished,
+                false => LapseCause::LostRole,
+            };
+            node.holds = Holding::Partition(old.partition);
+            node.lapse = node.lapse.or(Some(Lapse::new(cause, before.version)));
+        } else {
+            node.holds = Holding::Spare;
+            node.lapse = None;
+        }
+    }
+    let mut recoveries = std::mem::take(&mut draft.recoveries);
+    recoveries.retain(|partition, chosen| {
+        let takes_over = |node: &StoredNode| {
+            node.entry.is_slave_of(*partition) && node.entry.state == State::Active
+        };
+        let of = |entry: &NodeEntry| entry.is_preserved() && entry.partition == *partition;
+        draft.nodes.get(chosen).is_some_and(takes_over)
+            && draft.nodes.values().any(|node| of(&node.entry))
+            && !draft.nodes.values().any(|node| {
+                node.entry.is_master_of(*partition) && node.entry.state == State::Active
+            })
+    });
+    draft.recoveries = recoveries;
 }

@@ -17,6 +17,7 @@ mod lapses;
 mod leaving;
 mod observe;
 mod push;
+mod recovery;
 mod registration;
 mod snapshot;
 mod transitions;
@@ -43,8 +44,9 @@ use crate::model::{NodeKey, Timestamp};
 use crate::stored::StoredTopology;
 use crate::wanted::Wanted;
 use batch::{Batch, Writing};
+use drafts::remember_holdings;
 use push::StagedPush;
-use transitions::{Change, Outcome, prepares, remember_holdings};
+use transitions::{Change, Outcome, prepares};
 
 pub(crate) use transitions::active_partitions;
 
@@ -238,14 +240,13 @@ impl Topology {
                 self.switchover(request, partition, to, (how, origin), now, step)
             }
             Input::ClientsEnded { node } => self.clients_ended(&node, now, step),
+            Input::Recover { request, partition, from, origin } => {
+                self.recover((request, partition), &from, origin, step)
+            }
             Input::RelayOpened { relay } => self.relay_opened(relay, now, step),
             Input::RelayEnded => self.relay_ended(),
             Input::PrepareToLeave { request, node, leaves, origin } => {
                 self.prepare_to_leave(request, node, (leaves, origin), now, step)
-            }
-            Input::LeavingListed { nodes } => {
-                self.leaving_listed(nodes);
-                Ok(())
             }
             Input::WantedChanged { wanted } => {
                 self.wanted_changed(wanted, step);

@@ -29,6 +29,7 @@ impl Topology {
                     self.settled = false;
                 }
             }
+            Input::LeavingListed { nodes } => self.leaving_listed(nodes),
             Input::Suspected { node, suspected } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
                     facts.suspected = suspected;

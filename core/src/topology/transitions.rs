@@ -5,7 +5,7 @@
 //! business.
 
 use crate::model::{NO_PARTITION, NodeEntry, NodeKey, Role, State};
-use crate::stored::{Holding, Lapse, LapseCause, StoredNode, StoredTopology};
+use crate::stored::{StoredNode, StoredTopology};
 use crate::topology::Refusal;
 
 /// Thread types stay below this: on the wire they are 32 bit and signed (flare-protocol.md 1.2).
@@ -357,34 +357,4 @@ fn balance_sum(stored: &StoredTopology, partition: i32, key: &NodeKey, balance: 
 /// Does any node prepare?
 pub(crate) fn prepares(stored: &StoredTopology) -> bool {
     stored.nodes.values().any(|node| node.entry.state.is_preparing())
-}
-
-/// Notes whose keys may lie on a node that becomes a proxy, and what speaks against that copy;
-/// forgets it when the node begins to copy from the start, or is the partition's master.
-pub(crate) fn remember_holdings(before: &StoredTopology, draft: &mut StoredTopology) {
-    let counted = active_partitions(before);
-    for (key, node) in &mut draft.nodes {
-        let old = before.nodes.get(key).map(|old| old.entry);
-        let had_role = old.filter(|old| old.role != Role::Proxy);
-        if node.entry.role != Role::Proxy {
-            let begins = had_role.is_none() && node.entry.state.is_preparing();
-            let leads = node.entry.role == Role::Master && !node.entry.state.is_preparing();
-            node.lapse = node.lapse.filter(|_| !begins && !leads);
-            node.holds = Holding::Unknown;
-            node.empty_intent = None;
-            continue;
-        }
-        let Some(old) = had_role else { continue };
-        if old.partition < counted {
-            let cause = match old.state.is_preparing() {
-                true => LapseCause::Unfinished,
-                false => LapseCause::LostRole,
-            };
-            node.holds = Holding::Partition(old.partition);
-            node.lapse = node.lapse.or(Some(Lapse::new(cause, before.version)));
-        } else {
-            node.holds = Holding::Spare;
-            node.lapse = None;
-        }
-    }
 }

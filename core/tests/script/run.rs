@@ -222,6 +222,12 @@ impl Run {
                 },
                 origin: Origin::Admin,
             },
+            "recover" => Input::Recover {
+                request: self.request(),
+                partition: words.word(1).parse().expect("a partition"),
+                from: words.node(2),
+                origin,
+            },
             "clients-ended" => Input::ClientsEnded { node: words.node(1) },
             "leave" | "stay" => Input::PrepareToLeave {
                 request: self.request(),

@@ -1,7 +1,8 @@
 //! Planned moves: nodes that announce that they leave, masters that a person swaps.
 
-use flare_core::topology::{HandoverHow, HandoverWay, Input, Origin};
+use flare_core::topology::{HandoverHow, HandoverWay, Input, Origin, Seen};
 
+use crate::node::partition_of;
 use crate::sim::World;
 
 impl World {
@@ -29,5 +30,29 @@ impl World {
         let how = HandoverHow { way, end_clients: self.rng.one_in(2) };
         let (to, origin) = (None, Origin::Admin);
         self.ask(None, |request| Input::Switchover { request, partition, to, how, origin });
+    }
+
+    /// The node was silent for too long, as the failover actor saw it.
+    pub(crate) fn lapse(&mut self, at: usize) {
+        let version = self.topology.snapshot().version();
+        let seen = Seen { version, incarnation: None };
+        let node = self.nodes[at].key.clone();
+        self.input(Input::Lapsed { node, seen, silent_millis: 18_000 });
+    }
+
+    /// A person has a partition whose master came back empty, or is away, go on with what some node
+    /// has. What that one lacks nobody was promised any more.
+    pub(crate) fn recover(&mut self, at: usize) {
+        let dead = self.topology.snapshot().entries().find(|(_, entry)| entry.is_preserved());
+        let Some(partition) = dead.map(|(_, entry)| entry.partition) else { return };
+        let (from, origin) = (self.nodes[at].key.clone(), Origin::Admin);
+        self.ask(None, |request| Input::Recover { request, partition, from, origin });
+    }
+
+    /// A partition goes on with this node's copy.
+    pub(crate) fn goes_on_with(&mut self, at: usize, partition: i32) {
+        let count = self.topology.snapshot().partitions();
+        let kept = &self.nodes[at].keys;
+        self.promised.retain(|key| kept.contains(key) || partition_of(*key, count) != partition);
     }
 }

@@ -159,6 +159,12 @@ impl World {
             Effect::Happened(event) => {
                 assert!(!matches!(event, Event::InvariantBroken { .. }), "{event:?}");
                 self.tell(|| format!("    {event:?}"));
+                if let Event::CopyChosen { node, partition, .. }
+                | Event::LapsedPromoted { node, partition, .. } = event
+                {
+                    let at = self.at(&node);
+                    self.goes_on_with(at, partition);
+                }
             }
             Effect::WatchQueue { node, towards, .. } => {
                 let at = self.at(&node);

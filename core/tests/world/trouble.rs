@@ -67,7 +67,7 @@ fn routine(world: &mut World, at: usize) {
 }
 
 fn fault(world: &mut World, at: usize, disks_are_lost: bool) {
-    match world.rng.below(16) {
+    match world.rng.below(18) {
         0 | 1 => world.crash(at, false),
         2 if disks_are_lost => world.crash(at, true),
         3..=6 if !world.nodes[at].alive => world.nodes[at].start(),
@@ -83,6 +83,8 @@ fn fault(world: &mut World, at: usize, disks_are_lost: bool) {
         10 | 11 => world.announce(at, true),
         12 => world.announce(at, false),
         13 => world.switch(),
+        14 => world.lapse(at),
+        15 => world.recover(at),
         _ if !world.nodes[at].alive => world.nodes[at].start(),
         _ => {}
     }

@@ -1,6 +1,7 @@
 //! What stands between a cluster and its wanted shape, and stays until a person or time mends it.
 
 use crate::model::NodeKey;
+use crate::stored::{Lapse, LapseCause};
 
 /// Why the cluster does not get the shape that is wanted (automatic mode).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +53,9 @@ pub enum Blocked {
         partition: i32,
         /// The master.
         node: NodeKey,
+        /// Who may hold what is left, in key order. None of them is clearly the best, or it must
+        /// not take over by itself.
+        candidates: Vec<Candidate>,
     },
     /// So many nodes are dead that the index does not act by itself (R11).
     BreakerOpen,
@@ -84,4 +88,27 @@ pub enum Blocked {
         /// What it shows.
         shown: u64,
     },
+}
+
+/// A node that may hold what is left of a partition whose master is dead, with the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeKey,
+    /// What is known against its copy; `None` for a whole one.
+    pub lapse: Option<Lapse>,
+    /// Its `curr_items`; `None` while it does not answer, or may be about to be emptied.
+    pub items: Option<u64>,
+}
+
+impl Candidate {
+    /// Was its copy ever complete?
+    pub fn was_whole(&self) -> bool {
+        self.lapse.is_none_or(|lapse| lapse.cause != LapseCause::Unfinished)
+    }
+
+    /// The last map version in which it got every write, as far as is known.
+    pub fn kept_until(&self) -> u64 {
+        self.lapse.map_or(u64::MAX, |lapse| lapse.version)
+    }
 }

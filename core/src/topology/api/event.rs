@@ -91,6 +91,17 @@ pub enum Event {
         /// What may be lost: what is known against the copy.
         lapse: Lapse,
     },
+    /// The copy that a partition goes on with was chosen, its master being dead or empty (R6).
+    CopyChosen {
+        /// The node.
+        node: NodeKey,
+        /// The partition.
+        partition: i32,
+        /// What is known against its copy; `None` for the master itself, which goes on empty.
+        lapse: Option<Lapse>,
+        /// Did a person choose it? Else the evidence left no doubt.
+        by_person: bool,
+    },
     /// In manual mode: done as flarei does it, though it is not safe (R2, R8).
     Warned {
         /// What is unsafe about it.

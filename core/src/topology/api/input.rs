@@ -212,6 +212,18 @@ pub enum Input {
         /// The nodes; they need not be known yet.
         nodes: BTreeSet<NodeKey>,
     },
+    /// A person chooses the copy that a partition goes on with, whose master is dead or came back
+    /// empty.
+    Recover {
+        /// Who waits for the answer; it comes when the choice is stored.
+        request: RequestId,
+        /// The partition.
+        partition: i32,
+        /// The node that holds the copy; the master itself, when it is to go on empty.
+        from: NodeKey,
+        /// Who asks.
+        origin: Origin,
+    },
     /// The relay of [`super::Effect::OpenRelay`] listens, or could not be opened.
     RelayOpened {
         /// Its name and port as nodes reach it; `None` when it could not be opened.

@@ -29,6 +29,10 @@ pub enum Refusal {
     StillMaster,
     /// No slave of the partition can take over without loss, or its master does not serve.
     NoSuccessor,
+    /// The partition has a master that serves, or is back with its data.
+    NotLost,
+    /// The node's copy cannot take over; the text says why.
+    NoCopy(&'static str),
     /// The circuit breaker is open (R11).
     BreakerOpen,
     /// Another change of roles is under way; it has to end first.
