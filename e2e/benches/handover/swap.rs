@@ -5,11 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use flare_e2e::load::ledger::Wrong;
 use flare_e2e::load::{self, Load, Outcome, Shape};
-use flare_e2e::suite::PATIENCE;
-use flare_e2e::suite::client::Client;
 use flare_e2e::suite::cluster::Cluster;
 use flare_e2e::suite::context::Context;
 use flare_e2e::suite::eventually;
@@ -121,18 +119,11 @@ impl Course {
         clients: usize,
         seed: u64,
     ) -> Result<Self> {
-        let mut index = ctx.auto_index(Manifest::shape(PARTITIONS, variant.copies))?;
-        index.start().await?;
+        let manifest = Manifest::shape(PARTITIONS, variant.copies);
         let count = usize::try_from(PARTITIONS * variant.copies + 1)?;
-        let mut nodes = ctx.nodes(count, &index)?;
-        for node in &mut nodes {
-            if variant.sync {
-                node.setting("replication-type", "sync");
-            }
-            node.start().await?;
-        }
-        let cluster = Cluster { index, nodes };
-        cluster.takes_shape(PARTITIONS, variant.copies).await?;
+        let replication = if variant.sync { "sync" } else { "async" };
+        let settings = [("replication-type", replication)];
+        let cluster = Cluster::auto_with(ctx, manifest, count, &settings).await?;
         Ok(Self { cluster, variant, operations, clients, seed })
     }
 
@@ -166,7 +157,8 @@ impl Course {
         for node in nodes {
             find_wrong(&outcome, node, &mut round.wrong).await?;
         }
-        round.equal = self.are_equal().await?;
+        let equal = self.cluster.copies_are_equal(0, i32::try_from(PARTITIONS)?).await;
+        round.equal = equal.is_ok();
         let new = self.cluster.master(0).await?;
         let moved = new != old;
         round.masters = (old.clone(), new.clone());
@@ -198,23 +190,6 @@ impl Course {
         round.took = took;
         round.not_done = (status != 200).then_some(text);
         Ok(())
-    }
-
-    /// Do all copies of the swapped partition hold the same?
-    async fn are_equal(&self) -> Result<bool> {
-        let map = self.cluster.agree("one map", |_| Ok(())).await?;
-        let copies: Vec<&str> = map.master(0).into_iter().chain(map.slaves(0)).collect();
-        let equal = eventually(SETTLE_WITHIN, "equal copies", || async {
-            let mut dumps = Vec::new();
-            for key in &copies {
-                let addr = self.cluster.node(key)?.addr();
-                let mut client = Client::connect(addr).await?.answer_within(PATIENCE);
-                dumps.push(client.dump(0, i32::try_from(PARTITIONS)?).await.context("a dump")?);
-            }
-            ensure!(dumps.windows(2).all(|pair| pair[0] == pair[1]), "the copies differ");
-            Ok(())
-        });
-        Ok(equal.await.is_ok())
     }
 }
 

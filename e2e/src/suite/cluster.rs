@@ -26,10 +26,23 @@ impl Cluster {
     /// Starts an index that assigns towards `manifest` and `nodes` nodes, and waits until every
     /// node works by a map of that shape.
     pub async fn auto(ctx: &Context, manifest: Manifest, nodes: usize) -> Result<Self> {
+        Self::auto_with(ctx, manifest, nodes, &[]).await
+    }
+
+    /// As [`Cluster::auto`], with settings for every node: keys of flared's configuration.
+    pub async fn auto_with(
+        ctx: &Context,
+        manifest: Manifest,
+        nodes: usize,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let (partitions, replicas) = (manifest.partitions, manifest.replicas);
         let mut index = ctx.auto_index(manifest)?;
         index.start().await?;
-        let nodes = ctx.nodes(nodes, &index)?;
+        let mut nodes = ctx.nodes(nodes, &index)?;
+        for node in &mut nodes {
+            settings.iter().for_each(|(key, value)| node.setting(key, *value));
+        }
         let mut cluster = Self { index, nodes };
         cluster.start_nodes().await?;
         cluster.takes_shape(partitions, replicas).await?;
@@ -197,6 +210,29 @@ impl Cluster {
                 wrong.extend(outcome.check(node.addr()).await.err().map(|e| format!("{e:#}")));
             }
             ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until all copies of a partition, of `partitions` in all, hold the same: keys, values,
+    /// versions and expiry.
+    pub async fn copies_are_equal(&self, partition: i32, partitions: i32) -> Result<()> {
+        let map = self.agree("one map", |_| Ok(())).await?;
+        let copies: Vec<&str> = map.master(partition).into_iter().collect();
+        let copies: Vec<&str> = copies.into_iter().chain(map.slaves(partition)).collect();
+        eventually(PATIENCE, "equal copies", || async {
+            let mut dumps = Vec::new();
+            for key in &copies {
+                let mut client = self.node(key)?.client().await?.answer_within(PATIENCE);
+                dumps.push(client.dump(partition, partitions).await?);
+            }
+            for (copy, key) in dumps.iter().zip(&copies).skip(1) {
+                let differs = dumps[0].iter().find(|(name, entry)| copy.get(*name) != Some(*entry));
+                ensure!(differs.is_none(), "{key} has not {differs:?} of {}", copies[0]);
+                let more = copy.keys().find(|name| !dumps[0].contains_key(*name));
+                ensure!(more.is_none(), "{key} has {more:?}, which {} has not", copies[0]);
+            }
             Ok(())
         })
         .await

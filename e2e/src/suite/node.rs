@@ -283,6 +283,22 @@ impl Node {
         types.map(|(_, value)| Ok(value.parse()?)).collect()
     }
 
+    /// How many requests it has queued or under way towards the node of that thread type.
+    pub async fn owes(&self, thread_type: u32) -> Result<usize> {
+        let pairs = self.client().await?.stats("stats threads").await?;
+        let thread_type = thread_type.to_string();
+        let towards = pairs.iter().filter_map(|(name, value)| {
+            name.strip_suffix(":type").filter(|_| *value == thread_type)
+        });
+        let mut owed = 0;
+        for thread in towards {
+            let field = |name: &str| pairs.get(&format!("{thread}:{name}")).map(String::as_str);
+            owed += field("queue").unwrap_or("0").parse::<usize>()?;
+            owed += usize::from(field("state") == Some("execute"));
+        }
+        Ok(owed)
+    }
+
     /// Sends one line to the stand-in's control port; its answer.
     pub async fn order(&self, line: &str) -> Result<String> {
         let control = self.control.ok_or_else(|| anyhow!("{} has no control port", self.label))?;

@@ -39,7 +39,9 @@ impl Topology {
         draft.handover = Some(plan.clone());
         let first = vec![plan.to.clone()];
         self.accept(draft, Change { first, ..Change::because(why) })?;
-        let audience = self.living();
+        let mut audience = self.living();
+        // also if its connection is broken at this moment
+        audience.insert(plan.to.clone());
         self.await_step(plan, audience, RELEASING_MILLIS_MAX);
         Ok(())
     }
@@ -58,6 +60,18 @@ impl Topology {
         self.release_writes(back, to, why.to_owned())?;
         if let Some(running) = &mut self.handover {
             running.taken_back = Some(why);
+        }
+        Ok(())
+    }
+
+    /// The old master died before it took its partition back.
+    pub(super) fn give_to_successor_after_all(&mut self) -> Result<(), Refusal> {
+        let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
+        let plan = StoredHandover { from: plan.to, to: plan.from, ..plan };
+        let why = format!("{} takes partition {} over", plan.to, plan.partition);
+        self.release_writes(plan, Party::Dead, why)?;
+        if let Some(running) = &mut self.handover {
+            running.taken_back = None;
         }
         Ok(())
     }

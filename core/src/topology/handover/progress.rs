@@ -77,7 +77,10 @@ impl Topology {
         let plan = self.proposed.handover.clone()?;
         match plan.step {
             HandoverStep::Releasing if plan.to == *key && self.may_go_back() => {
-                Some(self.take_back(Party::Dead, "the new master died"))
+                Some(match self.is_taken_back() {
+                    true => self.give_to_successor_after_all(),
+                    false => self.take_back(Party::Dead, "the new master died"),
+                })
             }
             HandoverStep::Releasing if plan.to == *key => {
                 // The swap itself is over: what follows is an ordinary death.
@@ -140,13 +143,12 @@ impl Topology {
         let stored = self.snapshot.version() >= running.version;
         let done = stored && running.unacknowledged.is_empty() && running.owing.is_empty();
         let linked = |key: &NodeKey| self.facts.get(key).is_some_and(|facts| facts.linked);
-        let (from_lives, to_lives) = (linked(&running.plan.from), linked(&running.plan.to));
+        let to_lives = linked(&running.plan.to);
         let from_knows = !running.unacknowledged.contains(&running.plan.from);
         match running.plan.step {
             HandoverStep::Holding if done && to_lives => self.switch_master(),
-            HandoverStep::Holding if late && !from_lives && to_lives => {
-                self.let_successor_serve(Party::Dead)
-            }
+            // Also when the old master is silent: it was never told, and whether it is dead is not
+            // for a handover to say.
             HandoverStep::Holding if late => {
                 self.take_back(Party::Lives, "not all nodes took the map in time")
             }
@@ -159,7 +161,7 @@ impl Topology {
             }
             // It may go on as the master for those who reach it: only a new copy makes it a slave.
             HandoverStep::Switching if late => self.let_successor_serve(Party::Dead),
-            HandoverStep::Releasing if late && self.may_go_back() => {
+            HandoverStep::Releasing if late && self.may_go_back() && !self.is_taken_back() => {
                 self.take_back(Party::Dead, "the new master does not answer")
             }
             HandoverStep::Releasing if done || late => self.complete(now, step),
@@ -167,14 +169,18 @@ impl Topology {
         }
     }
 
-    /// Nobody was told of the new master, since it has not taken that in itself, and the old one is
-    /// there to go on.
+    /// Nobody was told of the one that is to serve, since it has not taken that in itself, and the
+    /// other is there to go on.
     fn may_go_back(&self) -> bool {
         self.handover.as_ref().is_some_and(|running| {
-            running.taken_back.is_none()
-                && running.unacknowledged.contains(&running.plan.to)
+            running.unacknowledged.contains(&running.plan.to)
                 && self.facts.get(&running.plan.from).is_some_and(|facts| facts.linked)
+                && !self.proposed.breaker_open
         })
+    }
+
+    fn is_taken_back(&self) -> bool {
+        self.handover.as_ref().is_some_and(|running| running.taken_back.is_some())
     }
 
     /// After a restart: held writes are given back to the old master, who was not told; a switch

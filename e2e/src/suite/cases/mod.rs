@@ -5,6 +5,8 @@ mod commands;
 mod copying;
 mod failover;
 mod flapping;
+mod handover;
+mod handover_steps;
 mod index_life;
 mod input;
 mod leaving;
@@ -26,6 +28,9 @@ use super::runner::Case;
 /// Enough for most tests on a busy machine: a few waits of a second or two each.
 const USUAL: Duration = Duration::from_secs(120);
 
+/// For tests that do something at each step of what they watch, or after each.
+const LONG: Duration = Duration::from_secs(300);
+
 /// The suites, from the simple to the complicated.
 const SUITES: &[&[Case]] = &[
     manual::CASES,
@@ -39,6 +44,8 @@ const SUITES: &[&[Case]] = &[
     moving::CASES,
     copying::CASES,
     scale_out::CASES,
+    handover::CASES,
+    handover_steps::CASES,
     reports::CASES,
     commands::CASES,
     index_life::CASES,

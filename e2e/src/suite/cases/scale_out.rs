@@ -15,13 +15,14 @@ use crate::suite::keys::{Ledger, Traffic};
 use crate::suite::map::{NodeMap, Role};
 use crate::suite::runner::Case;
 
-/// A scale-out with some twenty restarts of the index in between.
-const LONG: Duration = Duration::from_secs(300);
-
 pub(super) const CASES: &[Case] = &[
     case!("scale-out/keys survive one more partition under traffic", one_more),
     case!("scale-out/keys survive from one partition to three", to_three),
-    case!("scale-out/the index is killed at every step and goes on", killed_at_every_step, LONG),
+    case!(
+        "scale-out/the index is killed at every step and goes on",
+        killed_at_every_step,
+        super::LONG
+    ),
     case!("scale-out/fewer partitions are refused and all goes on", shrink),
 ];
 

@@ -1,0 +1,128 @@
+//! Planned swaps of a living master with a slave, under load: nothing acknowledged may be missing,
+//! old or back, and all copies must hold the same afterwards.
+//!
+//! No client is connected to the old master itself: a flared that carries a write out while it
+//! takes the new map in may pass it on to nobody, which no order of telling can mend
+//! (flare-protocol.md 12). The benchmark program measures that, and many more swaps.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+
+use super::case;
+use crate::suite::cluster::Cluster;
+use crate::suite::context::Context;
+use crate::suite::index::Manifest;
+use crate::suite::runner::Case;
+
+pub(super) const CASES: &[Case] = &[
+    case!("handover/park under load loses nothing and refuses nothing", park),
+    case!("handover/park in sync mode loses nothing and stalls nobody", park_sync),
+    case!("handover/pause under load loses nothing", pause),
+    case!("handover/pause in sync mode loses nothing and stalls nobody", pause_sync),
+    case!("handover/three copies stay equal", three_copies),
+    case!("handover/what cannot be swapped is refused, and nothing happens", refused),
+];
+
+/// How many swaps a test makes: one there, one back, and another one.
+const SWAPS: usize = 3;
+
+/// Operations before a swap and again after it.
+const OPERATIONS: u64 = 300;
+
+/// How often a swap may be taken back because a busy machine was slow.
+const TRIES: usize = 5;
+
+/// The order to hold writes meanwhile, and the one to refuse them.
+const PARK: &str = "{}";
+const PAUSE: &str = r#"{"pause":true}"#;
+
+async fn park(ctx: Context) -> Result<()> {
+    swaps(&ctx, 2, "async", PARK).await
+}
+
+async fn park_sync(ctx: Context) -> Result<()> {
+    swaps(&ctx, 2, "sync", PARK).await
+}
+
+async fn pause(ctx: Context) -> Result<()> {
+    swaps(&ctx, 2, "async", PAUSE).await
+}
+
+async fn pause_sync(ctx: Context) -> Result<()> {
+    swaps(&ctx, 2, "sync", PAUSE).await
+}
+
+async fn three_copies(ctx: Context) -> Result<()> {
+    swaps(&ctx, 3, "async", PARK).await
+}
+
+async fn swaps(ctx: &Context, copies: u32, replication: &str, order: &str) -> Result<()> {
+    let settings = [("replication-type", replication)];
+    let nodes = usize::try_from(copies)? + 2;
+    let cluster = Cluster::auto_with(ctx, Manifest::shape(1, copies), nodes, &settings).await?;
+    for number in 0..SWAPS {
+        let old = cluster.master(0).await?;
+        let mut load = cluster.load(&format!("s{number}-"), 6)?;
+        load.avoid(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
+        load.flows(OPERATIONS).await?;
+        swap(&cluster, &old, order).await?;
+        load.flows(OPERATIONS).await?;
+        let outcome = load.stop().await?;
+        cluster.takes_shape(1, copies).await?;
+        ensure!(cluster.master(0).await? != old, "{old} is the master still");
+        cluster.right(&outcome).await?;
+        cluster.copies_are_equal(0, 1).await?;
+        // A real flared refuses a write now and then that meets the very first connection to the
+        // relay; the benchmark program counts that.
+        let real = cluster.nodes.iter().any(|node| node.is_real());
+        let seen = &outcome.seen;
+        ensure!(
+            order == PAUSE || seen.unclear == 0 || real,
+            "{} writes were refused, last: {:?}",
+            seen.unclear,
+            seen.last_unclear
+        );
+    }
+    Ok(())
+}
+
+/// Swaps the master, again if it was taken back; what the index answers must be true.
+async fn swap(cluster: &Cluster, old: &str, order: &str) -> Result<()> {
+    for _ in 0..TRIES {
+        let (status, text) = cluster.index.switchover(0, order).await?;
+        if status == 200 {
+            return Ok(());
+        }
+        let master = cluster.master(0).await?;
+        ensure!(master == old, "{master} is the master though the swap was refused: {text}");
+    }
+    anyhow::bail!("the swap was taken back {TRIES} times")
+}
+
+async fn refused(ctx: Context) -> Result<()> {
+    let cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
+    let ledger = cluster.fill("k", 20).await?;
+    let map = cluster.takes_shape(1, 2).await?;
+    let master = cluster.master(0).await?;
+    let copies: Vec<&str> = map.master(0).into_iter().chain(map.slaves(0)).collect();
+    let proxy = cluster.nodes.iter().map(|node| node.key());
+    let proxy = proxy.into_iter().find(|key| !copies.contains(&key.as_str()));
+    let proxy = proxy.ok_or_else(|| anyhow::anyhow!("no proxy:\n{map}"))?;
+    let version = cluster.index.version().await?;
+    let orders = [
+        (7, "{}".to_owned(), "a partition that does not exist"),
+        (0, format!(r#"{{"to":"{proxy}"}}"#), "a node without a copy"),
+        (0, format!(r#"{{"to":"{master}"}}"#), "the master itself"),
+        (0, r#"{"to":"127.0.0.1:1"}"#.to_owned(), "a node that nobody knows"),
+        (0, r#"{"too":"127.0.0.1:1"}"#.to_owned(), "a field that does not exist"),
+    ];
+    for (partition, order, what) in orders {
+        let (status, text) = cluster.index.switchover(partition, &order).await?;
+        ensure!((400..500).contains(&status), "{what}: {status} {text}");
+        ensure!(text.contains("error"), "{what}: no reason is given: {text}");
+    }
+    ensure!(cluster.index.version().await? == version, "the map was changed");
+    ensure!(cluster.master(0).await? == master, "the master was changed");
+    cluster.readable(&ledger).await
+}
