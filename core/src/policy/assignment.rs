@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{NodeKey, Role, Timestamp};
 pub use crate::policy::action::Action;
 use crate::policy::choice::Room;
-use crate::policy::emptying;
 use crate::policy::evidence::{self, Verdict};
 use crate::policy::promotion;
 use crate::policy::recovery;

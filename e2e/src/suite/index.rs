@@ -303,6 +303,14 @@ impl Index {
         super::http::post(addr, &path, body, SWITCH_WITHIN).await
     }
 
+    /// Chooses the copy that a partition without a master goes on with; status and body.
+    pub async fn recover(&self, partition: i32, from: &str) -> Result<(u16, String)> {
+        let addr = self.printed("admin").await?;
+        let path = format!("/api/v1/partitions/{partition}/recover");
+        let body = format!("{{\"from\": \"{from}\"}}");
+        super::http::post(addr, &path, &body, SWITCH_WITHIN).await
+    }
+
     /// Runs a command of the index' program that asks this index: the exit code, and what it said.
     pub async fn run_command(&self, args: &[&str]) -> Result<(Option<i32>, String)> {
         let IndexProgram::Ours(path) = &self.program else { return skip("flarei has no commands") };

@@ -15,6 +15,8 @@ pub struct Manifest {
     pub read_timeout_millis: u32,
     /// `spec.monitor.threshold`.
     pub threshold: u32,
+    /// `spec.monitor.lapseMillis`.
+    pub lapse_millis: u32,
     /// `spec.startupGraceSeconds`: how long nobody is called dead that a new index has not heard.
     pub grace_seconds: u32,
     /// `spec.circuitBreaker.enabled`.
@@ -34,6 +36,7 @@ impl Manifest {
             interval_millis: 1000,
             read_timeout_millis: 1000,
             threshold: 3,
+            lapse_millis: 18_000,
             grace_seconds: 30,
             breaker: true,
             leaving: Vec::new(),
@@ -48,6 +51,14 @@ impl Manifest {
         self.interval_millis = 250;
         self.read_timeout_millis = 500;
         self.grace(2)
+    }
+
+    /// With other limits of silence: how many missed pings are a death, and how long a slave may be
+    /// silent before it has lapsed.
+    #[must_use]
+    pub fn silence(mut self, threshold: u32, lapse_millis: u32) -> Self {
+        (self.threshold, self.lapse_millis) = (threshold, lapse_millis);
+        self
     }
 
     /// With a circuit breaker that only a person closes.
@@ -86,12 +97,13 @@ impl Manifest {
         );
         let Self { partitions, replicas, interval_millis: interval, grace_seconds, .. } = self;
         let Self { read_timeout_millis: timeout, threshold, breaker, .. } = self;
-        let Self { breaker_resets, leaving, .. } = self;
+        let Self { breaker_resets, leaving, lapse_millis: lapse, .. } = self;
         write!(
             text,
             "  partitions: {partitions}\n  replicas: {replicas}\n  \
              monitor: {{intervalMillis: {interval}, readTimeoutMillis: {timeout}, \
-             threshold: {threshold}}}\n  startupGraceSeconds: {grace_seconds}\n  \
+             threshold: {threshold}, \
+             lapseMillis: {lapse}}}\n  startupGraceSeconds: {grace_seconds}\n  \
              circuitBreaker: {{enabled: {breaker}, autoResetEnabled: {breaker_resets}}}\n  \
              nodes: {{leaving: {leaving:?}}}\n"
         )

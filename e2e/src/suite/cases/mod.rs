@@ -18,6 +18,7 @@ mod registration;
 mod reports;
 mod restarts;
 mod returning;
+mod returning_lost;
 mod scale_out;
 mod zone;
 
@@ -40,6 +41,7 @@ const SUITES: &[&[Case]] = &[
     masters::CASES,
     pairs::CASES,
     returning::CASES,
+    returning_lost::CASES,
     leaving::CASES,
     moving::CASES,
     copying::CASES,
