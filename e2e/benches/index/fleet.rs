@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::timeout;
 
@@ -34,6 +34,7 @@ pub(crate) struct Fleet {
 struct Node {
     port: u16,
     life: Option<JoinHandle<()>>,
+    hangs: watch::Sender<bool>,
 }
 
 impl Fleet {
@@ -44,8 +45,9 @@ impl Fleet {
         for number in 0..count {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let port = listener.local_addr()?.port();
-            let life = Some(fleet.live(number, listener));
-            fleet.nodes.push(Node { port, life });
+            let hangs = watch::Sender::new(false);
+            let life = Some(fleet.live(number, listener, hangs.subscribe()));
+            fleet.nodes.push(Node { port, life, hangs });
         }
         Ok(fleet)
     }
@@ -99,24 +101,38 @@ impl Fleet {
         Instant::now()
     }
 
+    /// A node's process is stopped, as by SIGSTOP: its connections stay, and it answers nothing.
+    pub(crate) fn hang(&mut self, node: usize) -> Instant {
+        self.nodes[node].hangs.send_replace(true);
+        Instant::now()
+    }
+
     /// It is started again, on the same port, and registers.
     pub(crate) async fn revive(&mut self, node: usize, server: SocketAddr) -> Result<()> {
         let port = self.nodes[node].port;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         self.versions[node] = 0;
         self.lives += 1;
-        self.nodes[node].life = Some(self.live(node, listener));
+        self.nodes[node].hangs.send_replace(false);
+        let hangs = self.nodes[node].hangs.subscribe();
+        self.nodes[node].life = Some(self.live(node, listener, hangs));
         register(server, self.name(node)).await
     }
 
     fn lacking(&self, version: u64) -> usize {
-        let lacks = |(node, held): (&Node, &u64)| node.life.is_some() && *held < version;
+        let lives = |node: &Node| node.life.is_some() && !*node.hangs.borrow();
+        let lacks = |(node, held): (&Node, &u64)| lives(node) && *held < version;
         self.nodes.iter().zip(&self.versions).filter(|pair| lacks(*pair)).count()
     }
 
-    fn live(&self, node: usize, listener: TcpListener) -> JoinHandle<()> {
+    fn live(
+        &self,
+        node: usize,
+        listener: TcpListener,
+        hangs: watch::Receiver<bool>,
+    ) -> JoinHandle<()> {
         let started = SystemTime::now();
-        let process = Rc::new(Process { pid: self.lives, started, version: Cell::new(0) });
+        let process = Rc::new(Process { pid: self.lives, started, version: Cell::new(0), hangs });
         let tell = self.tell.clone();
         spawn_local(async move {
             // Dropped with this task, and with it every connection.
@@ -145,6 +161,7 @@ struct Process {
     pid: u32,
     started: SystemTime,
     version: Cell<u64>,
+    hangs: watch::Receiver<bool>,
 }
 
 impl Process {
@@ -173,6 +190,7 @@ async fn serve(
     let mut buffer = Vec::with_capacity(4 * 1024);
     let mut answers = Vec::new();
     while stream.read_buf(&mut buffer).await? > 0 {
+        process.hangs.clone().wait_for(|hangs| !hangs).await?;
         let mut done = 0;
         let mut held = None;
         while let Some(request) = whole_request(&buffer[done..]) {

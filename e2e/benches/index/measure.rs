@@ -57,6 +57,11 @@ pub(crate) async fn one_round(
         let deaths = deaths(&server, &mut fleet, program).await?;
         set(Figure::DeathP50, millis(deaths.value_at_quantile(0.5)));
         set(Figure::DeathMax, millis(deaths.max()));
+        if !matches!(program, Program::Floor(_)) {
+            let hangs = hangs(&server, &mut fleet).await?;
+            set(Figure::HangP50, millis(hangs.value_at_quantile(0.5)));
+            set(Figure::HangMax, millis(hangs.max()));
+        }
     }
     server.end().await
 }
@@ -179,6 +184,25 @@ async fn deaths(server: &Server, fleet: &mut Fleet, program: &Program) -> Result
             let expected = format!("STAT {}:role master", fleet.name(master).replace(' ', ":"));
             ensure!(listing.contains(&expected), "the slave did not become master");
         }
+        fleet.revive(slave, server.address).await?;
+    }
+    Ok(times)
+}
+
+/// Master and slave of partition 0 take turns to hang; each that hung is killed and comes back.
+async fn hangs(server: &Server, fleet: &mut Fleet) -> Result<Histogram<u64>> {
+    const ROUNDS: usize = 6;
+    let mut times = histogram()?;
+    let mut client = Client::connect(server.address).await?;
+    let (mut master, mut slave) = (0, 1);
+    for _ in 0..ROUNDS {
+        make_slave(&mut client, &fleet.name(slave)).await?;
+        let version = client.version().await?;
+        fleet.all_hold(version).await?;
+        let hung = fleet.hang(master);
+        times_of_death(fleet, version, hung, &mut times).await?;
+        fleet.kill(master).await;
+        std::mem::swap(&mut master, &mut slave);
         fleet.revive(slave, server.address).await?;
     }
     Ok(times)

@@ -12,6 +12,8 @@ pub(crate) enum Figure {
     StatsNodes,
     DeathP50,
     DeathMax,
+    HangP50,
+    HangMax,
     Threads,
     Memory,
     IdleMemory,
@@ -39,7 +41,10 @@ impl Figure {
             Self::DeathP50 => {
                 "a master's process dies, until all nodes hold the new map, p50, ms".into()
             }
-            Self::DeathMax => "the same, longest, ms".into(),
+            Self::DeathMax | Self::HangMax => "the same, longest, ms".into(),
+            Self::HangP50 => {
+                "a master's process hangs, until all others hold the new map, p50, ms".into()
+            }
             Self::Threads => "threads".into(),
             Self::Memory => "resident memory, MiB".into(),
             Self::IdleMemory => format!("resident memory with {idle} idle connections, MiB"),

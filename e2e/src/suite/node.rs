@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::Signal;
@@ -14,6 +15,10 @@ use super::client::Client;
 use super::eventually::{PATIENCE, eventually};
 use super::map::NodeMap;
 use super::process::{Process, Program};
+
+/// How long a node may take to end in an orderly way: a flared gives each of its threads up to
+/// 60 s (flare-protocol.md 6.5), and now and then one takes them.
+const END_WITHIN: Duration = Duration::from_secs(75);
 
 /// Which program plays the nodes.
 #[derive(Debug, Clone)]
@@ -195,7 +200,7 @@ impl Node {
             if tokio::time::Instant::now() > end {
                 return Err(reason.context(format!("{} does not come up", self.label)));
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -214,7 +219,7 @@ impl Node {
 
     /// SIGTERM, and waits for its end.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
-        self.take_process()?.terminate(PATIENCE).await
+        self.take_process()?.terminate(END_WITHIN).await
     }
 
     /// Waits until it ends by itself.

@@ -1,6 +1,7 @@
 //! The index's own life: it ends in an orderly way, is killed, finds its disk full or its store
 //! damaged. Nodes and clients must not suffer.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -170,6 +171,10 @@ fn newest_file(folder: &Path) -> Result<PathBuf> {
     let newest = files(folder)?
         .into_iter()
         .filter(|path| fs::metadata(path).is_ok_and(|data| data.len() > 0))
-        .max_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
+        // two generations may be of the same tick of the clock: the kept one has the longer name
+        .max_by_key(|path| {
+            let written = fs::metadata(path).and_then(|data| data.modified()).ok();
+            (written, Reverse(path.as_os_str().len()))
+        });
     newest.ok_or_else(|| anyhow!("{} holds no store", folder.display()))
 }
