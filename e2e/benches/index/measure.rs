@@ -57,7 +57,9 @@ pub(crate) async fn one_round(
         let deaths = deaths(&server, &mut fleet, program).await?;
         set(Figure::DeathP50, millis(deaths.value_at_quantile(0.5)));
         set(Figure::DeathMax, millis(deaths.max()));
-        if !matches!(program, Program::Floor(_)) {
+        // The floor does not think, and flarei is left with a monitor that hangs, too
+        // (flare-protocol.md 7.1).
+        if matches!(program, Program::Ours(_)) {
             let hangs = hangs(&server, &mut fleet).await?;
             set(Figure::HangP50, millis(hangs.value_at_quantile(0.5)));
             set(Figure::HangMax, millis(hangs.max()));
