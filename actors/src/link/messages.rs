@@ -1,6 +1,7 @@
 //! What the link to a node can be told and asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Message;
 use flare_core::model::{Incarnation, NodeKey, Timestamp};
@@ -42,6 +43,8 @@ pub struct WatchQueue {
     pub towards: u32,
     /// Give up at this moment, without a word.
     pub until: Timestamp,
+    /// Look at it only after so long.
+    pub settle: Duration,
 }
 
 /// Ends the connections of the node's clients, as far as their addresses tell them from nodes.

@@ -294,12 +294,13 @@ impl Handler<EmptyNode> for NodeLink {
 impl Handler<WatchQueue> for NodeLink {
     type Result = ();
 
-    fn handle(&mut self, WatchQueue { towards, until }: WatchQueue, _: &mut Context<Self>) {
-        let at_once = Instant::now();
+    fn handle(&mut self, watch: WatchQueue, _: &mut Context<Self>) {
+        let WatchQueue { towards, until, settle } = watch;
+        let next_at = Instant::now() + settle;
         let known = self.queue_watches.iter().find(|watch| watch.towards == towards);
         let until = known.map_or(until, |known| known.until.max(until));
         self.queue_watches.retain(|watch| watch.towards != towards);
-        self.queue_watches.push(QueueWatch { towards, until, quiet: 0, busy: 0, next_at: at_once });
+        self.queue_watches.push(QueueWatch { towards, until, quiet: 0, busy: 0, next_at });
     }
 }
 

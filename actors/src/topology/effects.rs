@@ -59,9 +59,10 @@ impl TopologyActor {
             },
             Effect::ReleaseRelay { to } => self.relay.do_send(ReleaseRelay { to }),
             Effect::CloseRelay => self.relay.do_send(CloseRelay),
-            Effect::WatchQueue { node, towards, until } => {
+            Effect::WatchQueue { node, towards, until, settle_millis } => {
                 if let Some(link) = self.links.get(&node) {
-                    link.addr.do_send(WatchQueue { towards, until });
+                    let settle = Duration::from_millis(settle_millis);
+                    link.addr.do_send(WatchQueue { towards, until, settle });
                 }
             }
             Effect::WakeAt(at) => self.wake_at(at, ctx),

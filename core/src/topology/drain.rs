@@ -17,6 +17,12 @@ use crate::topology::{Effect, Step, Topology};
 /// How long a node is kept without a role at most, in milliseconds: more than four tries take.
 pub const DRAIN_WAIT_MILLIS: u64 = 30_000;
 
+/// How long nobody's queue is looked at after the node is back, in milliseconds. A flared ends its
+/// connections to a node that dies, and makes new ones when that is back; what it takes for an old
+/// one that is just ending it drops with a line in its log, and acknowledges it all the same (seen
+/// once with a slave that got its role 10 ms after its return: it lacked that write for good).
+const DRAIN_SETTLE_MILLIS: u64 = 1_000;
+
 /// Who may have something on its way to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Drain {
@@ -73,7 +79,9 @@ impl Topology {
                 let acked = self.facts.get(by).map_or(0, |facts| facts.acked);
                 if acked > 0 && acked >= facts.role_version {
                     *watched = true;
-                    step.effects.push(Effect::WatchQueue { node: by.clone(), towards, until });
+                    let (node, settle_millis) = (by.clone(), DRAIN_SETTLE_MILLIS);
+                    let watch = Effect::WatchQueue { node, towards, until, settle_millis };
+                    step.effects.push(watch);
                 }
             }
         }

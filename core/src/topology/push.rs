@@ -180,7 +180,7 @@ impl Topology {
             Stage::Others(waiting) => {
                 if let Some(towards) = waiting.get(node).and_then(|owed| owed.first()) {
                     let (node, towards, until) = (node.clone(), *towards, pending.deadline);
-                    step.effects.push(Effect::WatchQueue { node, towards, until });
+                    step.effects.push(Effect::watch_queue(node, towards, until));
                 }
             }
         }
@@ -202,7 +202,7 @@ impl Topology {
             match owed.first() {
                 Some(towards) => {
                     let (node, towards, until) = (node.clone(), *towards, pending.deadline);
-                    step.effects.push(Effect::WatchQueue { node, towards, until });
+                    step.effects.push(Effect::watch_queue(node, towards, until));
                 }
                 None => {
                     waiting.remove(node);
@@ -254,7 +254,7 @@ impl Topology {
             let knows = self.facts.get(key).is_some_and(|facts| facts.acked >= pending.version);
             if let Some(towards) = owed.first().filter(|_| knows) {
                 let (node, towards, until) = (key.clone(), *towards, pending.deadline);
-                step.effects.push(Effect::WatchQueue { node, towards, until });
+                step.effects.push(Effect::watch_queue(node, towards, until));
             }
         }
         pending.stage = Stage::Others(waiting);

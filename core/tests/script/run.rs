@@ -365,7 +365,7 @@ fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result {
         Effect::OpenRelay => writeln!(out, "open relay"),
         Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),
         Effect::CloseRelay => writeln!(out, "close relay"),
-        Effect::WatchQueue { node, towards, until } => {
+        Effect::WatchQueue { node, towards, until, .. } => {
             writeln!(out, "watch queue of {node} towards {towards} until {}", until.0)
         }
         Effect::WakeAt(at) => writeln!(out, "wake at {}", at.0),

@@ -77,6 +77,8 @@ pub enum Effect {
         towards: u32,
         /// Give up at this moment, without a word.
         until: Timestamp,
+        /// Look at it only after so many milliseconds.
+        settle_millis: u64,
     },
     /// Call back with [`super::Input::WakeDue`] at this moment; an earlier wish replaces a
     /// later one.
@@ -103,4 +105,11 @@ pub enum Answer {
     Registered(Arc<Snapshot>),
     /// Not done.
     Refused(Refusal),
+}
+
+impl Effect {
+    /// [`Effect::WatchQueue`], begun at once.
+    pub(crate) fn watch_queue(node: NodeKey, towards: u32, until: Timestamp) -> Self {
+        Self::WatchQueue { node, towards, until, settle_millis: 0 }
+    }
 }

@@ -14,7 +14,7 @@ impl Running {
         if let Some(towards) = self.owing.get(node).and_then(|owed| owed.first()) {
             let until = self.deadline.unwrap_or(now.plus_millis(self.allowance));
             let (node, towards) = (node.clone(), *towards);
-            step.effects.push(Effect::WatchQueue { node, towards, until });
+            step.effects.push(Effect::watch_queue(node, towards, until));
         }
     }
 }
