@@ -177,10 +177,20 @@ impl NodeLink {
         self.tell_closed();
     }
 
+    /// What a connection begins with. A node that is down in the map may be a master that hung or
+    /// was cut off, and goes on as one: the map that says otherwise is the first thing that it is to
+    /// read, before it answers anything (R9).
+    fn first_question(&self) -> (Question, Bytes) {
+        match self.must_push().filter(|_| self.is_down()) {
+            Some(map) => Question::tell_and_observe(map.sync_request()),
+            None => Question::observe(),
+        }
+    }
+
     /// What is to be asked now, if anything.
     fn next_question(&mut self, now: Instant) -> Option<(Question, Bytes)> {
         let Some(incarnation) = self.incarnation else {
-            return Some(Question::observe());
+            return Some(self.first_question());
         };
         let ping_due = self.pings() && now >= self.attempt_at();
         // Pushes come first, but must not keep a node from being pinged.
@@ -221,10 +231,11 @@ impl NodeLink {
         let now = Instant::now();
         let patience = match &question {
             Question::Ping(_) => self.read_timeout(),
-            Question::Observe { .. } => {
+            Question::Observe { told, .. } => {
                 self.probe_wanted = false;
                 self.observe_at = now + OBSERVE_INTERVAL;
-                self.read_timeout()
+                let telling = if told.is_some() { PUSH_DEADLINE } else { Duration::ZERO };
+                telling.max(self.read_timeout())
             }
             Question::ReadQueues { .. } | Question::ListClients(_) | Question::Kill(_) => {
                 self.read_timeout()

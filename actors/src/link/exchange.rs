@@ -31,6 +31,8 @@ pub(super) enum Question {
     },
     /// `stats`, then `stats threads`
     Observe {
+        /// The answer to a map that was sent before these, until it has come.
+        told: Option<NodeSync>,
         /// The answer to the first, once it is whole.
         stats: Option<NodeStats>,
         /// The answer to the first.
@@ -90,9 +92,17 @@ impl Question {
     }
 
     pub(super) fn observe() -> (Self, Bytes) {
-        let question =
-            Self::Observe { stats: None, first: Stats::default(), second: StatsThreads::default() };
-        (question, Bytes::from_static(OBSERVE))
+        (Self::observe_after(None), Bytes::from_static(OBSERVE))
+    }
+
+    /// A map first, in the same write. Which one the node works by then is seen by its `stats`.
+    pub(super) fn tell_and_observe(map: &Bytes) -> (Self, Bytes) {
+        (Self::observe_after(Some(NodeSync)), [map, OBSERVE].concat().into())
+    }
+
+    fn observe_after(told: Option<NodeSync>) -> Self {
+        let (first, second) = (Stats::default(), StatsThreads::default());
+        Self::Observe { told, stats: None, first, second }
     }
 
     pub(super) fn read_queues() -> (Self, Bytes) {
@@ -137,7 +147,15 @@ impl Question {
             Self::ListClients(reply) => Ok(take(reply, lines)?.map(Answered::ClientsListed)),
             Self::Kill(reply) => Ok(take(reply, lines)?.map(|()| Answered::ClientEnded)),
             Self::ReadQueues { reply } => Ok(take(reply, lines)?.map(Answered::QueuesRead)),
-            Self::Observe { stats, first, second } => {
+            Self::Observe { told, stats, first, second } => {
+                if let Some(reply) = told {
+                    match take(reply, lines) {
+                        Ok(None) => return Ok(None),
+                        // One that it refuses is older than its own.
+                        Ok(Some(())) | Err(ReplyError::Refused(_)) => *told = None,
+                        Err(error) => return Err(error),
+                    }
+                }
                 if stats.is_none() {
                     *stats = take(first, lines)?;
                 }

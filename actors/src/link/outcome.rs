@@ -169,12 +169,15 @@ impl NodeLink {
         self.home.topology.emptied.do_send(NodeEmptied { node, intent, ok });
     }
 
+    /// Is it down in the published map?
+    pub(super) fn is_down(&self) -> bool {
+        let published = self.home.published.borrow();
+        let stored = published.snapshot.node(&self.node);
+        stored.is_some_and(|stored| stored.entry.state == State::Down)
+    }
+
     pub(super) fn tell(&mut self, evidence: Evidence) {
-        let down = {
-            let published = self.home.published.borrow();
-            let stored = published.snapshot.node(&self.node);
-            stored.is_some_and(|stored| stored.entry.state == State::Down)
-        };
+        let down = self.is_down();
         self.pacing.after(evidence, down, &self.settings, self.home.clock.now());
         self.home.failover.do_send(EvidenceSeen { node: self.node.clone(), evidence });
     }

@@ -131,6 +131,25 @@ fn a_node_that_comes_back_is_given_back_when_it_is_known() {
 }
 
 #[test]
+fn a_node_that_hung_is_told_that_it_is_down_before_it_is_asked_anything() {
+    simulated(async {
+        let rig = Rig::start();
+        let node = rig.joined(1001).await;
+        node.behave().mute = true;
+        eventually("its death", || rig.entry(1001) == "proxy down").await;
+        let before = node.asked().len();
+        eventually("another connection", || node.asked().len() > before + 1).await;
+        let version = rig.version();
+        let asked: Vec<String> =
+            node.asked().iter().skip(before).take(2).map(|asked| asked.line.clone()).collect();
+        assert_eq!(asked, [format!("node sync {version}"), "stats".to_owned()]);
+        node.behave().mute = false;
+        eventually("its return", || rig.entry(1001) == "proxy active").await;
+        eventually("the map", || node.behave().version == rig.version()).await;
+    });
+}
+
+#[test]
 fn a_killed_link_is_made_again() {
     simulated(async {
         let rig = Rig::start();
