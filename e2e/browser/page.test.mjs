@@ -212,6 +212,8 @@ test("the strip is one stop of the Tab key, and arrows move in it", async () => 
   const nodes = Array.from({ length: 20 }, (_, at) => node(`n${at}:1`, "master", at));
   index.view = topology(nodes);
   const page = await visit(browser, index.url);
+  // before the strip is drawn the next stop is beyond the page
+  await page.waitForFunction(() => document.querySelectorAll("#strip a").length === 20);
   await page.getByRole("checkbox").focus();
   await page.keyboard.press("Tab");
   for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft", "End"]) {

@@ -167,6 +167,7 @@ impl NodeLink {
     fn not_opened(&mut self, error: &io::Error) {
         debug!(parent: &self.span, %error, "cannot connect");
         self.wire = Wire::Closed;
+        self.silent = error.kind() != io::ErrorKind::ConnectionRefused;
         if error.kind() == io::ErrorKind::ConnectionRefused {
             self.home.metrics.ping_missed(Miss::Refused);
             self.tell(Evidence::ConnectRefused);
@@ -177,11 +178,11 @@ impl NodeLink {
         self.tell_closed();
     }
 
-    /// What a connection begins with. A node that is down in the map may be a master that hung or
-    /// was cut off, and goes on as one: the map that says otherwise is the first thing that it is to
-    /// read, before it answers anything (R9).
+    /// What a connection begins with. A node that is down in the map and was not seen to end may be
+    /// a master that hung or was cut off, and goes on as one: the map that says otherwise is the
+    /// first thing that it is to read, before it answers anything (R9).
     fn first_question(&self) -> (Question, Bytes) {
-        match self.must_push().filter(|_| self.is_down()) {
+        match self.must_push().filter(|_| self.silent && self.is_down()) {
             Some(map) => Question::tell_and_observe(map.sync_request()),
             None => Question::observe(),
         }

@@ -170,6 +170,8 @@ pub struct NodeLink {
     observe_at: Instant,
     /// Not before this is a map sent.
     push_at: Instant,
+    /// Did the node fall silent, so that its process may live on and know nothing of what happened?
+    silent: bool,
     /// The process that answers on this connection, once it has shown itself.
     incarnation: Option<Incarnation>,
     /// What the topology was last told: does the connection stand?
@@ -237,6 +239,7 @@ impl NodeLink {
             pacing: Pacing::new(parts.home.clock.now()),
             observe_at: now,
             push_at: now,
+            silent: false,
             incarnation: None,
             told_open: None,
             last_address: None,

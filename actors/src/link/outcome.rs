@@ -61,6 +61,7 @@ impl NodeLink {
 
     fn observed(&mut self, observation: Observation) {
         self.incarnation = Some(observation.incarnation);
+        self.silent = false;
         self.acknowledged = observation.version;
         if self.told_open != Some(true) {
             self.told_open = Some(true);
@@ -117,6 +118,8 @@ impl NodeLink {
     /// The connection is of no more use.
     pub(super) fn lost(&mut self, loss: Loss) {
         let asked = self.close();
+        // One that ends its connections mostly ends itself.
+        self.silent |= !matches!(loss, Loss::Ended(_));
         let miss = match loss {
             Loss::Ended(error) => {
                 debug!(parent: &self.span, ?error, asked, "the connection ended");
