@@ -2,7 +2,7 @@
 //! simulated nodes, in virtual time. Pure like everything here: no clock, no chance, no I/O.
 //!
 //! `flare-operator simulate breaker` shows it. [`Deployment`] says what is where, [`Conditions`]
-//! how nodes are lost, [`study`] tries every loss and tells what becomes of the partitions.
+//! how nodes are lost, [`study()`] tries every loss and tells what becomes of the partitions.
 //! `cluster` is the index in virtual time, `life` what goes on at the nodes and on the links to
 //! them, `node` a flared as the index sees it.
 
