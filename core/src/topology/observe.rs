@@ -49,15 +49,8 @@ impl Topology {
                     let knew = facts.knows_its_role();
                     facts.acked = facts.acked.max(version);
                     self.news |= knew != facts.knows_its_role();
-                    let newest = self.snapshot.version();
-                    if facts.watch.took_in(version, newest, now) {
-                        self.settled = false;
-                        self.news = true;
-                    }
                 }
-                self.push_acknowledged(&node, version, now, step);
-                self.watch_drains(step);
-                self.handover_acknowledged(&node, version, now, step);
+                self.took_map_in(&node, version, now, step);
             }
             Input::QueueDrained { node, towards } => {
                 self.queue_drained(&node, towards, now, step);
@@ -103,10 +96,6 @@ impl Topology {
         if let Some(facts) = self.facts.get_mut(node) {
             let knew = facts.gist();
             facts.acked = version;
-            if facts.watch.took_in(version, self.snapshot.version(), now) {
-                self.settled = false;
-                self.news = true;
-            }
             facts.watch.shows(shown.copying, shown.items, now);
             facts.observed = Some(shown);
             facts.observed_at = Some(now);
@@ -117,7 +106,21 @@ impl Topology {
         }
         let old = if same || known.is_none() { OldProcess::Alive } else { OldProcess::Gone };
         self.settle_held(node, old, now, step);
+        self.took_map_in(node, version, now, step);
+    }
+
+    /// A node works by the map of this version, as it said or showed: whoever waits for that goes
+    /// on (R10).
+    fn took_map_in(&mut self, node: &NodeKey, version: u64, now: Timestamp, step: &mut Step) {
+        let newest = self.snapshot.version();
+        if let Some(facts) = self.facts.get_mut(node)
+            && facts.watch.took_in(version, newest, now)
+        {
+            self.settled = false;
+            self.news = true;
+        }
         self.push_acknowledged(node, version, now, step);
+        self.handover_acknowledged(node, version, now, step);
         self.watch_drains(step);
     }
 
