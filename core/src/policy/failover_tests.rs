@@ -5,18 +5,11 @@ use std::sync::Arc;
 use super::*;
 use crate::model::{HashSettings, Incarnation, NodeEntry, Role, State};
 use crate::policy::breaker::RECOVERY_MILLIS;
-use crate::policy::suspicion::LAPSE_MILLIS;
 use crate::stored::{StoredNode, StoredTopology};
 use crate::topology::Snapshot;
 
-const MONITORING: MonitorSettings = MonitorSettings {
-    interval_millis: 1_000,
-    read_timeout_millis: 1_000,
-    threshold: 3,
-    startup_grace_millis: 0,
-    restart_is_death: true,
-    lapse_millis: LAPSE_MILLIS,
-};
+const MONITORING: MonitorSettings =
+    MonitorSettings { startup_grace_millis: 0, ..MonitorSettings::DEFAULT };
 
 const PROCESS: Incarnation = Incarnation { started: 1_000, pid: 7 };
 

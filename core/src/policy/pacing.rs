@@ -79,16 +79,9 @@ impl Pacing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::suspicion::LAPSE_MILLIS;
 
-    const SETTINGS: MonitorSettings = MonitorSettings {
-        interval_millis: 1_000,
-        read_timeout_millis: 1_000,
-        threshold: 3,
-        startup_grace_millis: 0,
-        restart_is_death: true,
-        lapse_millis: LAPSE_MILLIS,
-    };
+    const SETTINGS: MonitorSettings =
+        MonitorSettings { startup_grace_millis: 0, ..MonitorSettings::DEFAULT };
 
     /// When the next attempt is, after these things happened at these moments.
     fn next(happened: &[(u64, Evidence)], down: bool) -> u64 {

@@ -53,6 +53,16 @@ pub struct MonitorSettings {
 }
 
 impl MonitorSettings {
+    /// The defaults of `spec.monitor` and `spec.startupGraceSeconds` (design.md 7).
+    pub const DEFAULT: Self = Self {
+        interval_millis: 1_000,
+        read_timeout_millis: 1_000,
+        threshold: 3,
+        startup_grace_millis: 30_000,
+        restart_is_death: true,
+        lapse_millis: LAPSE_MILLIS,
+    };
+
     /// Are so many failures in a row a death?
     fn are_a_death(&self, failures: u32) -> bool {
         self.threshold != 0 && failures >= self.threshold

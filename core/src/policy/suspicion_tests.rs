@@ -6,14 +6,7 @@ use super::*;
 use crate::model::{HashSettings, NodeEntry, Role};
 use crate::stored::{Lapse, StoredNode, StoredTopology};
 
-const SETTINGS: MonitorSettings = MonitorSettings {
-    interval_millis: 1_000,
-    read_timeout_millis: 1_000,
-    threshold: 3,
-    startup_grace_millis: 30_000,
-    restart_is_death: true,
-    lapse_millis: LAPSE_MILLIS,
-};
+const SETTINGS: MonitorSettings = MonitorSettings::DEFAULT;
 
 const FIRST: Incarnation = Incarnation { started: 1_000, pid: 7 };
 const SECOND: Incarnation = Incarnation { started: 2_000, pid: 7 };

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::model::{NO_PARTITION, NodeEntry, NodeKey, State, Timestamp};
 use crate::policy::failover::Failover;
-use crate::simulation::conditions::{Conditions, FoundDead, MONITORING};
+use crate::policy::suspicion::MonitorSettings;
+use crate::simulation::conditions::{Conditions, FoundDead};
 use crate::simulation::deployment::{self, Deployment};
 use crate::simulation::node::Node;
 use crate::topology::{
@@ -87,7 +88,8 @@ impl Cluster {
         let settings =
             Settings { mode: Mode::Automatic(wanted), nodes_max: nodes.len(), zero_unix_millis: 0 };
         let topology = Topology::new(stored, settings);
-        let mut failover = Failover::new(MONITORING, conditions.breaker, false, Timestamp(0));
+        let mut failover =
+            Failover::new(MonitorSettings::DEFAULT, conditions.breaker, false, Timestamp(0));
         let told = failover.published(topology.snapshot(), Timestamp(0));
         let first = topology.snapshot();
         let links =

@@ -1,18 +1,6 @@
 //! Under which conditions losses are looked at: the breaker, how nodes are lost, where data lies.
 
 use crate::policy::breaker::BreakerSettings;
-use crate::policy::suspicion::{LAPSE_MILLIS, MonitorSettings};
-
-/// How nodes are watched: the defaults of `spec.monitor` and `spec.startupGraceSeconds`
-/// (design.md 7).
-pub const MONITORING: MonitorSettings = MonitorSettings {
-    interval_millis: 1_000,
-    read_timeout_millis: 1_000,
-    threshold: 3,
-    startup_grace_millis: 30_000,
-    restart_is_death: true,
-    lapse_millis: LAPSE_MILLIS,
-};
 
 /// How nodes are lost, and how they come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,9 +2,9 @@
 //! nodes are lost and come back.
 
 use crate::model::{Incarnation, NodeKey, Role, State};
-use crate::policy::suspicion::Evidence;
+use crate::policy::suspicion::{Evidence, MonitorSettings};
 use crate::simulation::cluster::{Cluster, is_serving_master};
-use crate::simulation::conditions::{MONITORING, Manner, Storage};
+use crate::simulation::conditions::{Manner, Storage};
 use crate::simulation::node::{Node, Presence};
 use crate::topology::{Input, Origin};
 
@@ -54,7 +54,11 @@ impl Cluster {
                 self.evidence(at, Evidence::PingAnswered { incarnation });
             }
             Presence::Silent => {
-                let patience = if linked { MONITORING.read_timeout_millis } else { CONNECT_MILLIS };
+                let patience = if linked {
+                    MonitorSettings::DEFAULT.read_timeout_millis
+                } else {
+                    CONNECT_MILLIS
+                };
                 self.links[at].hangs_until = Some(self.now.plus_millis(patience));
             }
             Presence::Registering | Presence::Refusing => {

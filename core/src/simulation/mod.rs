@@ -13,6 +13,6 @@ mod life;
 mod node;
 mod study;
 
-pub use conditions::{Conditions, MONITORING, Manner, Storage};
+pub use conditions::{Conditions, Manner, Storage};
 pub use deployment::{Deployment, DeploymentError, SIMULATED_NODES_MAX};
 pub use study::{Case, Kind, Outcome, study};
