@@ -63,6 +63,7 @@ kinds! {
     Blocked::PartitionSize { .. } => "partition_size",
     Blocked::MissingNodes { .. } => "missing_nodes",
     Blocked::MasterDown { .. } => "master_down",
+    Blocked::OneZone { .. } => "one_zone",
     Blocked::MayHoldData { .. } => "may_hold_data",
     Blocked::VersionJump { .. } => "version_jump",
     Blocked::LeavingMaster { .. } => "leaving_master",

@@ -9,7 +9,7 @@
 //! * [`policy`]: what to do next, from the wanted shape, the map and what nodes told.
 //! * [`invariant`]: what must hold after every step.
 //! * [`stored`]: what survives a restart; [`store_format`]: its bytes; [`flare_xml`]: upstream's.
-//! * [`wanted`]: what is asked for.
+//! * [`wanted`]: what is asked for; [`zones`]: which nodes fail together.
 //! * [`simulation`]: what losses of nodes do, tried out in virtual time.
 
 pub mod flare_xml;
@@ -23,3 +23,4 @@ pub mod stored;
 pub mod stored_check;
 pub mod topology;
 pub mod wanted;
+pub mod zones;

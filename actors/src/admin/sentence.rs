@@ -40,6 +40,11 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              now, it would take the partition away. It is handed over as soon as an active slave \
              can take it and all nodes have the present map."
         ),
+        Blocked::OneZone { partition, zone } => format!(
+            "All copies of partition {partition} lie in zone {zone}: its loss takes them all. \
+             Nothing is moved by itself for that. Have a free node in another zone, then tell one \
+             of the copies to leave, and to stay again once it holds nothing any more."
+        ),
         Blocked::MayHoldData { node } => format!(
             "{node} may hold the only copy of some keys, so that it is not emptied and gets no \
              role. Look at what it holds; when it may go, empty it by hand (flush_all)."

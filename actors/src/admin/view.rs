@@ -362,6 +362,7 @@ fn blocked_severity(blocked: &Blocked) -> &'static str {
         | Blocked::PartitionSize { .. }
         | Blocked::MissingNodes { .. }
         | Blocked::LeavingMaster { .. }
+        | Blocked::OneZone { .. }
         | Blocked::CopyStalled { .. }
         | Blocked::MapNotTaken { .. }
         | Blocked::Flapping { .. }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{NodeKey, Role, Timestamp};
 pub use crate::policy::action::Action;
+use crate::policy::apart::{self, Crowd};
 use crate::policy::choice::Room;
 use crate::policy::evidence::{self, Verdict};
 use crate::policy::promotion;
@@ -138,6 +139,7 @@ impl<'a> Planner<'a> {
                 self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node, candidates });
             }
         }
+        self.plan.blocked.extend(apart::in_one_zone(self.shape, self.view.facts));
         for (partition, known) in self.shape.counted() {
             if let Some(master) = known.leaving_master() {
                 let node = master.clone();
@@ -252,9 +254,9 @@ impl<'a> Planner<'a> {
             facts.and_then(Facts::observed_in_role).is_some_and(|observed| observed.items == 0)
         });
         if empty {
-            self.grow(empty).or_else(|| self.add_copy())
+            self.grow(empty).or_else(|| self.add_copy(empty))
         } else {
-            self.add_copy().or_else(|| self.grow(empty))
+            self.add_copy(empty).or_else(|| self.grow(empty))
         }
     }
 
@@ -285,7 +287,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The next copy of a partition that lacks one; one copy per source at a time.
-    fn add_copy(&mut self) -> Option<Action> {
+    fn add_copy(&mut self, empty: bool) -> Option<Action> {
         if self.shape.preparing().is_some() {
             return None;
         }
@@ -302,11 +304,13 @@ impl<'a> Planner<'a> {
             .map(|(number, partition)| (partition.copies(), number, partition))
             .collect();
         lacking.sort_by_key(|(copies, number, _)| (*copies, *number));
-        let hosts: Vec<BTreeSet<&str>> =
-            lacking.iter().map(|(.., partition)| partition.hosts()).collect();
-        lacking.iter().enumerate().find_map(|(at, (_, number, _))| {
-            let room = Room { own: hosts[at].clone(), later: &hosts[at + 1..] };
-            self.give(Role::Slave, *number, &room)
+        let facts = self.view.facts;
+        let mut later = Crowd::default();
+        lacking.iter().for_each(|(.., partition)| later.add(facts, partition.members()));
+        lacking.iter().find_map(|(_, number, partition)| {
+            later.take(facts, partition.members());
+            let own = partition.members().collect();
+            self.give(Role::Slave, *number, &Room { own, later: Some(&later), early: empty })
         })
     }
 }

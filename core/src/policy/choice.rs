@@ -1,38 +1,43 @@
-//! Which free node gets a role: copies of a partition on different hosts, masters spread.
+//! Which free node gets a role: copies of a partition in different zones, then on different hosts;
+//! masters spread likewise.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
 
 use crate::model::{NodeKey, Role};
 use crate::policy::action::Action;
+use crate::policy::apart::{self, Apart, Crowd, ZONE_WAIT_MILLIS};
 use crate::policy::assignment::Planner;
 use crate::policy::emptying::{self, NotEmptied};
 use crate::stored::Holding;
 use crate::topology::Blocked;
 
-/// Where copies lie already: a host is a machine on bare metal, and a pod on Kubernetes.
+/// Where copies lie already.
 #[derive(Debug, Default)]
 pub(super) struct Room<'a> {
-    /// The hosts that hold the partition.
-    pub(super) own: BTreeSet<&'a str>,
-    /// The same of each partition that gets a copy after this one.
-    pub(super) later: &'a [BTreeSet<&'a str>],
+    /// The nodes that hold the partition.
+    pub(super) own: Vec<&'a NodeKey>,
+    /// The partitions that get a copy after this one, in the places that hold them.
+    pub(super) later: Option<&'a Crowd<'a>>,
+    /// Does the cluster hold nothing yet, so that a better place may be waited for?
+    pub(super) early: bool,
 }
 
-impl Room<'_> {
-    /// How many of the later ones could use a node of this host. Who takes it from the fewest
-    /// leaves no partition with a host of its own alone, where that can be.
-    fn missed_by(&self, host: &str) -> usize {
-        self.later.iter().filter(|hosts| !hosts.contains(host)).count()
-    }
+/// What a candidate's place is measured by.
+struct Measure<'a> {
+    masters: Crowd<'a>,
+    free: Crowd<'a>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     /// The next step towards giving a free node a role: empty it, wait, or assign it. A node that
     /// is on its way to one role is not considered for another.
     pub(super) fn give(&mut self, role: Role, partition: i32, room: &Room<'_>) -> Option<Action> {
         let node = self.candidate(role, room)?;
+        if room.early && self.waits_for_another_zone(node, room) {
+            return None;
+        }
         self.claimed.insert(node.clone());
-        let facts = self.view.facts(&node)?;
+        let (facts, node) = (self.view.facts(node)?, node.clone());
         match self.view.stored.nodes.get(&node)?.empty_intent {
             None => Some(Action::IntendToEmpty { node }),
             Some(_) if facts.emptying.is_some() => None,
@@ -43,9 +48,25 @@ impl Planner<'_> {
         }
     }
 
-    fn candidate(&mut self, role: Role, room: &Room<'_>) -> Option<NodeKey> {
+    /// Would the copy lie beside another one in a zone that is known, and may a node of another
+    /// zone be about to register?
+    fn waits_for_another_zone(&mut self, node: &NodeKey, room: &Room<'_>) -> bool {
+        let Some(known) = self.view.facts(node) else { return false };
+        let facts = self.view.facts;
+        let beside = room.own.iter().any(|own| apart::apart(facts, own, node) == Apart::Same);
+        let due = known.linked_since.plus_millis(ZONE_WAIT_MILLIS);
+        let waits = beside && known.zone.is_some() && self.view.now < due;
+        if waits {
+            self.plan.look_at = self.plan.look_at.map_or(Some(due), |at| Some(at.min(due)));
+        }
+        waits
+    }
+
+    fn candidate(&mut self, role: Role, room: &Room<'_>) -> Option<&'a NodeKey> {
+        let shape = self.shape;
+        let measure = self.measure(role);
         let mut best = None;
-        for node in self.shape.free.iter().filter(|node| !self.claimed.contains(*node)) {
+        for node in shape.free.iter().filter(|node| !self.claimed.contains(*node)) {
             let Some(facts) = self.view.facts(node) else { continue };
             let waits = facts.retry_at.is_some_and(|at| self.view.now < at);
             if !facts.linked || !facts.knows_its_role() || waits {
@@ -70,18 +91,49 @@ impl Planner<'_> {
                 self.plan.drains.insert(node.clone());
                 continue;
             }
-            let masters = match role {
-                Role::Master => self.shape.masters_by_host.get(node.name()).copied().unwrap_or(0),
-                Role::Slave | Role::Proxy => 0,
-            };
             // What an old copy holds is kept for as long as an empty node can take its place.
             let holds = self.view.items(node) != Some(0);
-            let missed = room.missed_by(node.name());
-            let rank = (room.own.contains(node.name()), masters, missed, fresh, holds);
+            let rank = (self.place(node, room, &measure), fresh, holds);
             if best.as_ref().is_none_or(|(least, _)| rank < *least) {
                 best = Some((rank, node));
             }
         }
-        best.map(|(_, node): (_, &NodeKey)| node.clone())
+        best.map(|(_, node): (_, &NodeKey)| node)
+    }
+
+    fn measure(&self, role: Role) -> Measure<'a> {
+        let (mut masters, mut free) = (Crowd::default(), Crowd::default());
+        let facts = self.view.facts;
+        if role == Role::Master {
+            for partition in self.shape.partitions.values() {
+                masters.add(facts, partition.master.iter().map(|(key, _)| key));
+            }
+        } else {
+            let unclaimed = self.shape.free.iter().filter(|node| !self.claimed.contains(*node));
+            unclaimed.for_each(|node| free.add(facts, std::iter::once(node)));
+        }
+        Measure { masters, free }
+    }
+
+    /// How good a place for a copy the node is; the least is the best.
+    ///
+    /// Of places that are equally far from the partition's other copies, those go first that the
+    /// partitions after it need least: a zone with many free nodes, and with many partitions that
+    /// lie there already and want another one. Where each partition lacks one copy, that leaves
+    /// none to its own zone that need not be: it can be done for as long as no zone has more free
+    /// nodes and such partitions together than there are free nodes in all, and taking from the
+    /// zone that has most of both keeps it so.
+    fn place(&self, node: &'a NodeKey, room: &Room<'_>, measure: &Measure<'a>) -> impl Ord + use<> {
+        let facts = self.view.facts;
+        let in_zone = |far: Apart| {
+            room.own.iter().filter(|own| apart::apart(facts, own, node) == far).count()
+        };
+        let on_host = room.own.iter().filter(|own| own.name() == node.name()).count();
+        let [masters_in_zone, masters_on_host] = measure.masters.around(facts, node);
+        let free = measure.free.around(facts, node);
+        let later = room.later.map_or([0, 0], |later| later.around(facts, node));
+        let crowd = [free[0] + later[0], free[1] + later[1]].map(Reverse);
+        let distance = (in_zone(Apart::Same), in_zone(Apart::Unknown), on_host);
+        (distance, (masters_on_host, masters_in_zone), crowd)
     }
 }

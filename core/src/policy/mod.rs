@@ -1,6 +1,7 @@
 //! What to do next, as pure functions of what there is: nothing here changes anything.
 
 pub mod action;
+mod apart;
 pub mod assignment;
 pub mod breaker;
 mod choice;
@@ -14,3 +15,5 @@ pub mod shape;
 pub mod suspicion;
 mod upkeep;
 pub mod watchdog;
+
+pub use apart::ZONE_WAIT_MILLIS;

@@ -1,12 +1,14 @@
 //! Who takes over from a master that is dead or leaves (R5).
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Incarnation, NodeKey, State, Timestamp};
+use crate::policy::apart::{self, Apart};
 use crate::policy::assignment::View;
 use crate::stored::{Lapse, StoredNode, StoredTopology};
 use crate::topology::Facts;
+use crate::zones::Zone;
 
 /// How long a dead master may take to come back with its data before a copy that lapsed takes its
 /// place for good, in milliseconds: a supervisor or a kubelet has started a process again well
@@ -14,7 +16,7 @@ use crate::topology::Facts;
 pub const LAPSED_WAIT_MILLIS: u64 = 30_000;
 
 /// The slave that takes over `partition` from `dead` without a loss; of several the one that
-/// [`preference`] puts first. `None` leaves the role with the dead master (R2).
+/// [`Ranking`] puts first. `None` leaves the role with the dead master (R2).
 pub fn successor(
     stored: &StoredTopology,
     facts: &BTreeMap<NodeKey, Facts>,
@@ -23,7 +25,8 @@ pub fn successor(
 ) -> Option<NodeKey> {
     let eligible =
         stored.nodes.iter().filter(|(key, _)| is_eligible(stored, facts, partition, key));
-    eligible.min_by_key(|(key, node)| preference(key, node, dead)).map(|(key, _)| key.clone())
+    let ranking = Ranking::of(stored, facts, dead);
+    eligible.min_by_key(|(key, node)| ranking.preference(key, node)).map(|(key, _)| key.clone())
 }
 
 /// May this node take over the partition without a loss? An active slave without a lapse that
@@ -62,11 +65,12 @@ pub fn last_resort(view: &View<'_>, partition: i32, dead: &NodeKey) -> LastResor
         return LastResort::Nobody;
     }
     // The one that was whole for longest lacks least; then as for any other.
+    let ranking = Ranking::of(view.stored, view.facts, dead);
     let best = slaves()
         .filter(|(key, _)| could_serve(view.stored, view.facts, partition, key))
         .filter_map(|(key, node)| Some((key, node, node.lapse?)))
         .min_by_key(|(key, node, lapse)| {
-            (lapse.cause, Reverse(lapse.version), preference(key, node, dead))
+            (lapse.cause, Reverse(lapse.version), ranking.preference(key, node))
         });
     let Some((key, _, lapse)) = best else { return LastResort::Nobody };
     let since = view.facts(dead).map(|facts| facts.down_since).unwrap_or_default();
@@ -77,15 +81,56 @@ pub fn last_resort(view: &View<'_>, partition: i32, dead: &NodeKey) -> LastResor
     }
 }
 
-/// Among nodes that may take over, the least of these comes first: one on another host than the
-/// dead master, then the one that is read from most, then the first in key order. Whatever else
-/// makes a node preferable has its place in this order, and nowhere else.
-fn preference<'a>(
-    key: &'a NodeKey,
-    node: &StoredNode,
-    dead: &NodeKey,
-) -> (bool, Reverse<i32>, &'a NodeKey) {
-    (key.name() == dead.name(), Reverse(node.entry.balance), key)
+/// Which of several nodes that may take over does it. Whatever makes a node preferable has its
+/// place here, and nowhere else:
+///
+/// 1. where it lies, see [`Danger`]: what killed the master may be about to take its whole zone;
+/// 2. another host than the dead master's;
+/// 3. the largest balance: the node that is read from most;
+/// 4. the order of keys.
+struct Ranking<'a> {
+    facts: &'a BTreeMap<NodeKey, Facts>,
+    dead: &'a NodeKey,
+    ill: BTreeSet<&'a Zone>,
+}
+
+/// How likely a node is to follow a dead master (R5, "another zone's healthy node").
+///
+/// Who may take over is well itself, so "healthy" is said of its zone: a zone in which other nodes
+/// are down or doubted now may be the next to go. Even so it is better than the dead master's own,
+/// in which somebody is dead for sure. What is not known stands between the two: it may be either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Danger {
+    /// It lies in another zone, in which nobody is dead or doubted.
+    AnotherZone,
+    /// It lies in another zone, in which somebody is.
+    AnotherIllZone,
+    /// Its zone, or the dead master's, is not known.
+    Unknown,
+    /// It lies in the dead master's zone, or on its host.
+    SameZone,
+}
+
+impl<'a> Ranking<'a> {
+    fn of(stored: &StoredTopology, facts: &'a BTreeMap<NodeKey, Facts>, dead: &'a NodeKey) -> Self {
+        Self { facts, dead, ill: apart::ill_zones(stored, facts) }
+    }
+
+    /// The least comes first.
+    fn preference<'k>(&self, key: &'k NodeKey, node: &StoredNode) -> impl Ord + use<'k> {
+        let same_host = key.name() == self.dead.name();
+        (self.danger(key), same_host, Reverse(node.entry.balance), key)
+    }
+
+    fn danger(&self, key: &NodeKey) -> Danger {
+        let ill = apart::zone(self.facts, key).is_some_and(|zone| self.ill.contains(zone));
+        match apart::apart(self.facts, key, self.dead) {
+            Apart::Another if ill => Danger::AnotherIllZone,
+            Apart::Another => Danger::AnotherZone,
+            Apart::Unknown => Danger::Unknown,
+            Apart::Same => Danger::SameZone,
+        }
+    }
 }
 
 /// An active slave that answers, is not doubted, and is still the process that it was.

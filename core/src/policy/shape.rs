@@ -46,11 +46,6 @@ impl Partition {
         self.members().filter(|node| !self.leaving.contains(*node)).count()
     }
 
-    /// The hosts on which its copies lie: machines on bare metal, and pods on Kubernetes.
-    pub fn hosts(&self) -> BTreeSet<&str> {
-        self.members().map(NodeKey::name).collect()
-    }
-
     /// The master, if it serves and is going to be stopped.
     pub fn leaving_master(&self) -> Option<&NodeKey> {
         self.active_master().filter(|master| self.leaving.contains(*master))
@@ -70,8 +65,6 @@ pub struct Shape {
     pub partitions: BTreeMap<i32, Partition>,
     /// Proxies that are active and stay, in key order.
     pub free: Vec<NodeKey>,
-    /// Masters per host name: a host is a machine on bare metal, and a pod on Kubernetes.
-    pub masters_by_host: BTreeMap<String, usize>,
 }
 
 impl Shape {
@@ -121,7 +114,6 @@ impl Shape {
     }
 
     fn master(&mut self, key: &NodeKey, number: i32, state: State) {
-        *self.masters_by_host.entry(key.name().to_owned()).or_default() += 1;
         let partition = self.partition(number);
         if partition.master.is_none() || state != State::Down {
             partition.master = Some((key.clone(), state));

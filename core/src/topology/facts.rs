@@ -1,9 +1,10 @@
 //! What is known of a node beside its stored entry: gone after a restart of the index, and
-//! learned again from the node itself (R10).
+//! learned again from the node itself (R10), its zone from whoever tells zones.
 
 use crate::model::{Incarnation, Timestamp};
 use crate::policy::watchdog::Watch;
 use crate::topology::Observation;
+use crate::zones::Zone;
 
 /// A preparing node is asked for its `stats` this often, as are those that its evidence needs.
 pub const PROBE_INTERVAL_MILLIS: u64 = 1_000;
@@ -24,6 +25,10 @@ pub struct Facts {
     pub acked: u64,
     /// Does the connection to it stand?
     pub linked: bool,
+    /// Since when it does, or did last.
+    pub linked_since: Timestamp,
+    /// The zone it lies in, if somebody said so.
+    pub zone: Option<Zone>,
     /// Was its link heard from since the index knows the node: did a connection stand, end or fail?
     pub heard: bool,
     /// Did the last attempt to reach it fail? Then it takes nothing over (R5).

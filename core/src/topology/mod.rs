@@ -43,6 +43,7 @@ use crate::invariant;
 use crate::model::{NodeKey, Timestamp};
 use crate::stored::StoredTopology;
 use crate::wanted::Wanted;
+use crate::zones::Zones;
 use batch::{Batch, Writing};
 use drafts::remember_holdings;
 use push::StagedPush;
@@ -96,6 +97,7 @@ pub struct Topology {
     leavers: Vec<leaving::Leaver>,
     /// The nodes that the manifest has leave.
     listed_to_leave: BTreeSet<NodeKey>,
+    zones: Zones,
     /// Nothing is changed by itself before this moment: the last try failed.
     pause_until: Option<Timestamp>,
     /// The wanted shape is reached: what nodes tell cannot make the policy act.
@@ -137,6 +139,7 @@ impl Topology {
             held: Vec::new(),
             leavers: Vec::new(),
             listed_to_leave: BTreeSet::new(),
+            zones: Zones::default(),
             pause_until: None,
             settled: false,
             probing: false,
@@ -267,12 +270,6 @@ impl Topology {
         }
     }
 
-    fn breaker_changed(&mut self, open: bool, assigned: u32, dead: u32) {
-        self.record(|stored| stored.breaker_open = open);
-        self.settled = false;
-        self.gathered.events.push(Event::BreakerChanged { open, assigned, dead });
-    }
-
     /// The committed map.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
@@ -330,6 +327,7 @@ impl Topology {
             }
             let facts = self.facts.entry(key.clone()).or_default();
             facts.changed_version = version;
+            facts.zone = self.zones.of(key).cloned();
             if old.map(|old| (old.role, old.partition))
                 != Some((node.entry.role, node.entry.partition))
             {

@@ -13,6 +13,7 @@ use crate::topology::{
     Topology,
 };
 use crate::wanted::Wanted;
+use crate::zones::Zones;
 
 /// A node may show a version this far above ours, and we go above it; more is refused, so that a
 /// lying node cannot use the numbers up (R3).
@@ -25,11 +26,13 @@ impl Topology {
             Input::LinkOpened { node } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
                     facts.linked = true;
+                    facts.linked_since = now;
                     facts.heard = true;
                     self.settled = false;
                 }
             }
             Input::LeavingListed { nodes } => self.leaving_listed(nodes),
+            Input::ZonesTold { zones } => self.zones_told(zones),
             Input::Suspected { node, suspected } => {
                 if let Some(facts) = self.facts.get_mut(&node) {
                     facts.suspected = suspected;
@@ -170,6 +173,22 @@ impl Topology {
             }
             step.effects.push(Effect::Happened(Event::NodeEmptied { node: node.clone() }));
         }
+    }
+
+    /// Other zones hold from now on. Nothing moves because of that: it counts for what is decided
+    /// later.
+    fn zones_told(&mut self, zones: Zones) {
+        for (key, facts) in &mut self.facts {
+            facts.zone = zones.of(key).cloned();
+        }
+        self.zones = zones;
+        self.settled = false;
+    }
+
+    pub(super) fn breaker_changed(&mut self, open: bool, assigned: u32, dead: u32) {
+        self.record(|stored| stored.breaker_open = open);
+        self.settled = false;
+        self.gathered.events.push(Event::BreakerChanged { open, assigned, dead });
     }
 
     /// Another shape is wanted from now on.

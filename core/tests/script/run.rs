@@ -238,6 +238,7 @@ impl Run {
             "leaving-listed" => {
                 Input::LeavingListed { nodes: NodeKey::parse(words.word(1)).into_iter().collect() }
             }
+            "zones" => Input::ZonesTold { zones: words.zones() },
             "relay" => Input::RelayOpened { relay: NodeKey::parse(words.word(1)) },
             "relay-ended" => Input::RelayEnded,
             "drained" => Input::QueueDrained {

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use flare_core::model::NodeKey;
+use flare_core::zones::{Zone, Zones};
 
 /// One line, cut into words.
 pub(crate) struct Words<'a> {
@@ -25,6 +26,20 @@ impl<'a> Words<'a> {
 
     pub(crate) fn node(&self, at: usize) -> NodeKey {
         NodeKey::parse(self.word(at)).unwrap_or_else(|| panic!("`{}`: word {at}", self.line))
+    }
+
+    /// What `NODE=ZONE` and `HOST=ZONE` words say.
+    pub(crate) fn zones(&self) -> Zones {
+        let mut zones = Zones::default();
+        for (name, zone) in self.words.iter().filter_map(|word| word.split_once('=')) {
+            let zone = Zone::new(zone);
+            let put = match NodeKey::parse(name) {
+                Some(node) => zones.put_node(node, zone),
+                None => zones.put_host(name, zone),
+            };
+            put.unwrap_or_else(|wrong| panic!("`{}`: {wrong}", self.line));
+        }
+        zones
     }
 
     /// The value of `name=value`.

@@ -83,6 +83,7 @@ fn the_worlds_are_eventful() {
         "NodeEmptied",
         "Slave, state: Active, partition: 2",
         "Leaving",
+        "OneZone",
         "is the master",
         "taken back",
     ];

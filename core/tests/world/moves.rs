@@ -1,6 +1,7 @@
-//! Planned moves: nodes that announce that they leave, masters that a person swaps.
+//! What people do: nodes that announce that they leave, masters that a person swaps, zones told.
 
 use flare_core::topology::{HandoverHow, HandoverWay, Input, Origin, Seen};
+use flare_core::zones::{Zone, Zones};
 
 use crate::node::partition_of;
 use crate::sim::World;
@@ -30,6 +31,23 @@ impl World {
         let how = HandoverHow { way, end_clients: self.rng.one_in(2) };
         let (to, origin) = (None, Origin::Admin);
         self.ask(None, |request| Input::Switchover { request, partition, to, how, origin });
+    }
+
+    /// Somebody tells which hosts lie in which zones, and forgets some: every other world has any.
+    pub(crate) fn tell_zones(&mut self) {
+        if !self.has_zones {
+            return;
+        }
+        let mut zones = Zones::default();
+        for at in 0..self.nodes.len() {
+            if let Some(zone) = ["one", "two", "three"].get(self.rng.below(4)) {
+                let host = self.nodes[at].key.name();
+                // A host of two nodes is asked about twice: it stays where it was put.
+                let _ = zones.put_host(host, Zone::new(zone));
+            }
+        }
+        self.zones = zones.clone();
+        self.input(Input::ZonesTold { zones });
     }
 
     /// The node was silent for too long, as the failover actor saw it.

@@ -1,7 +1,10 @@
 //! All faults have ended: every node runs, every message arrives. Then the cluster gets its shape.
 
+use std::collections::BTreeSet;
+
 use flare_core::model::{Role, State};
 use flare_core::topology::Blocked;
+use flare_core::zones::Zone;
 
 use crate::node::partition_of;
 use crate::sim::World;
@@ -75,7 +78,22 @@ fn has_its_shape(world: &World) -> bool {
         masters == 1 && u32::try_from(serving.len()) == Ok(world.wanted.replicas)
     });
     let quiet = snapshot.entries().all(|(_, entry)| entry.state == State::Active);
-    told && whole && quiet && world.writing.is_none() && world.topology.blocked().is_empty()
+    told && whole && quiet && world.writing.is_none() && only_zones_are_told_of(world)
+}
+
+/// Nothing stands in the way but copies that share a zone, and each of those is told of.
+fn only_zones_are_told_of(world: &World) -> bool {
+    let snapshot = world.topology.snapshot();
+    let mut shared = BTreeSet::new();
+    for partition in 0..snapshot.partitions() {
+        let members = snapshot.entries().filter(|(_, entry)| entry.partition == partition);
+        let zones: Vec<Option<&Zone>> = members.map(|(key, _)| world.zones.of(key)).collect();
+        let first = zones.first().copied().flatten();
+        if let Some(zone) = first.filter(|_| zones.len() > 1 && zones.iter().all(|z| *z == first)) {
+            shared.insert(Blocked::OneZone { partition, zone: zone.clone() });
+        }
+    }
+    *world.topology.blocked() == shared
 }
 
 /// Every key that a client was promised is on every copy of its partition.

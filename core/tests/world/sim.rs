@@ -11,6 +11,7 @@ use flare_core::topology::{
     Snapshot, Step, StoreFailure, Targets, Topology,
 };
 use flare_core::wanted::Wanted;
+use flare_core::zones::Zones;
 
 use crate::check::Ledger;
 use crate::node::{Key, Node};
@@ -36,6 +37,10 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
     pub(crate) wanted: Wanted,
+    /// Are zones ever told?
+    pub(crate) has_zones: bool,
+    /// As they were told last.
+    pub(crate) zones: Zones,
     pub(crate) now: Timestamp,
     pub(crate) wake: Option<Timestamp>,
     pub(crate) topology: Topology,
@@ -67,6 +72,8 @@ impl World {
             nodes: (0..nodes).map(|at| Node::new(host(at))).collect(),
             links: (0..nodes).map(|_| Link::default()).collect(),
             wanted,
+            has_zones: seed.is_multiple_of(2),
+            zones: Zones::default(),
             now: Timestamp(0),
             wake: None,
             topology: Topology::new(medium.clone(), settings(wanted)),
@@ -354,6 +361,8 @@ impl World {
         self.echoes.clear();
         self.wake = None;
         self.topology = Topology::new(self.medium.clone(), settings(self.wanted));
+        // As from the manifest, which is read at each start.
+        self.input(Input::ZonesTold { zones: self.zones.clone() });
         let snapshot = Arc::clone(self.topology.snapshot());
         for (at, node) in self.nodes.iter().enumerate() {
             if snapshot.node(&node.key).is_some() && snapshot.is_for(&node.key) {

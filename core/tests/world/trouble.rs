@@ -86,6 +86,6 @@ fn fault(world: &mut World, at: usize, disks_are_lost: bool) {
         14 => world.lapse(at),
         15 => world.recover(at),
         _ if !world.nodes[at].alive => world.nodes[at].start(),
-        _ => {}
+        _ => world.tell_zones(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::model::NodeKey;
 use crate::stored::{Lapse, LapseCause};
+use crate::zones::Zone;
 
 /// Why the cluster does not get the shape that is wanted (automatic mode).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +57,14 @@ pub enum Blocked {
         /// Who may hold what is left, in key order. None of them is clearly the best, or it must
         /// not take over by itself.
         candidates: Vec<Candidate>,
+    },
+    /// All copies of the partition lie in one zone, whose loss takes them all. It stays so until
+    /// one of them is made anew while a node of another zone is free: nothing is moved for it.
+    OneZone {
+        /// The partition.
+        partition: i32,
+        /// The zone.
+        zone: Zone,
     },
     /// So many nodes are dead that the index does not act by itself (R11).
     BreakerOpen,

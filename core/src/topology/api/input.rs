@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Incarnation, NodeKey, Role, State};
 use crate::wanted::Wanted;
+use crate::zones::Zones;
 
 /// Names one asker, so that its answer finds it; unique within the actor's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -211,6 +212,12 @@ pub enum Input {
     LeavingListed {
         /// The nodes; they need not be known yet.
         nodes: BTreeSet<NodeKey>,
+    },
+    /// Which nodes lie in which zones, as far as it is known; replaces what was told before. Left
+    /// out where there is but one zone, since all copies being in it would be warned of.
+    ZonesTold {
+        /// The zones; their nodes need not be known yet.
+        zones: Zones,
     },
     /// A person chooses the copy that a partition goes on with, whose master is dead or came back
     /// empty.
