@@ -23,6 +23,7 @@ pub mod process;
 pub mod runner;
 pub mod tap;
 pub mod trial;
+pub mod wiretap;
 pub mod witness;
 
 pub use args::{ReplayArgs, SuiteArgs};

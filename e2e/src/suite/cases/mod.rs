@@ -20,6 +20,7 @@ mod restarts;
 mod returning;
 mod returning_lost;
 mod scale_out;
+mod sync_mode;
 mod zone;
 
 use std::time::Duration;
@@ -48,6 +49,7 @@ const SUITES: &[&[Case]] = &[
     scale_out::CASES,
     handover::CASES,
     handover_steps::CASES,
+    sync_mode::CASES,
     reports::CASES,
     commands::CASES,
     index_life::CASES,
