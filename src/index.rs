@@ -14,7 +14,7 @@ use flare_actors::clock::Clock;
 use flare_actors::cluster::{Blueprint, Cluster};
 use flare_actors::logs::{self, LogControl};
 use flare_actors::manifest::{
-    ManifestChanged, ManifestStatus, ManifestWatcher, ReadManifest, Start,
+    Manifest, ManifestChanged, ManifestStatus, ManifestWatcher, ReadManifest, Start,
 };
 use flare_actors::metrics::{ClusterMetrics, Exporter, UPKEEP_INTERVAL};
 use flare_actors::net::{self, SystemNetwork};
@@ -23,7 +23,7 @@ use flare_actors::overview::{ANSWER_DEADLINE, Sources};
 use flare_actors::session::{ChangeLimits, StopAccepting};
 use flare_actors::store::file::FileStore;
 use flare_actors::store::{Flush, StoreActor, StoreDoors};
-use flare_actors::topology::{ChangeWanted, FinishSteps, ListLeaving};
+use flare_actors::topology::{ChangeWanted, FinishSteps, ListLeaving, TellZones};
 use flare_core::model::HashSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -157,9 +157,9 @@ impl Index {
         metrics: &ClusterMetrics,
     ) -> Option<watch::Receiver<ManifestStatus>> {
         let (path, manifest, content) = self.settings.manifest.clone()?;
-        let nodes = manifest.leaving.clone();
-        self.cluster.topology.do_send(ListLeaving { nodes });
-        let carrier = Carrier { cluster: self.cluster.clone() }.start();
+        let carrier = Carrier { cluster: self.cluster.clone() };
+        carrier.tell_of_nodes(&manifest);
+        let carrier = carrier.start();
         let (watcher, status) = ManifestWatcher::new(Start {
             path,
             manifest,
@@ -281,6 +281,15 @@ struct Carrier {
     cluster: Cluster,
 }
 
+impl Carrier {
+    /// What the manifest says of single nodes. Before the shape, which may give them roles.
+    fn tell_of_nodes(&self, manifest: &Manifest) {
+        let Manifest { leaving, zones, .. } = manifest;
+        self.cluster.topology.do_send(ListLeaving { nodes: leaving.clone() });
+        self.cluster.topology.do_send(TellZones { zones: zones.clone() });
+    }
+}
+
 impl Actor for Carrier {
     type Context = ActorContext<Self>;
 }
@@ -291,7 +300,7 @@ impl Handler<ManifestChanged> for Carrier {
     fn handle(&mut self, change: ManifestChanged, _: &mut ActorContext<Self>) -> Self::Result {
         let ManifestChanged { manifest } = change;
         self.cluster.change_monitoring(monitoring_of(&manifest), breaking_of(&manifest));
-        self.cluster.topology.do_send(ListLeaving { nodes: manifest.leaving.clone() });
+        self.tell_of_nodes(&manifest);
         let topology = self.cluster.topology.clone().recipient();
         Box::pin(async move {
             let change = ChangeWanted { wanted: manifest.wanted };

@@ -4,11 +4,15 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 const MANIFEST: &str = "apiVersion: flare.gree.net/v1alpha1\nkind: FlareCluster\n\
     metadata: {name: games}\nspec:\n  partitions: 2\n  replicas: 2\n";
+
+/// How long a changed manifest may take to be read; it is looked at once a second.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_flare-operator"))
@@ -19,18 +23,22 @@ struct Index {
     process: Child,
     listens: SocketAddr,
     admin: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Index {
     fn start(automatic: bool) -> Self {
+        Self::start_with(automatic.then_some(MANIFEST))
+    }
+
+    fn start_with(text: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let manifest = folder.path().join("cluster.yaml");
-        fs::write(&manifest, MANIFEST).expect("there is room");
+        fs::write(&manifest, text.unwrap_or_default()).expect("there is room");
         let mut command = program();
         command.args(["index", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.args(["--metrics", "off", "--log", "off", "--data-dir"]).arg(folder.path());
-        if automatic {
+        if text.is_some() {
             command.arg("--cluster").arg(&manifest);
         }
         let mut process = command.stdout(Stdio::piped()).spawn().expect("it can be started");
@@ -42,7 +50,7 @@ impl Index {
         };
         let listens = address("index listening on ");
         let admin = address("admin listening on ");
-        Self { process, listens, admin, _folder: folder }
+        Self { process, listens, admin, folder }
     }
 
     /// The command's exit code, and what it said on stdout and stderr.
@@ -97,6 +105,29 @@ fn a_node_that_joined_is_shown() {
     assert!(told.contains("map version 1, assigned by hand"), "{told}");
     assert!(told.contains("without a partition: 127.0.0.1:1 ("), "{told}");
     assert!(told.contains("the circuit breaker is switched off"), "{told}");
+}
+
+#[test]
+fn zones_are_shown_and_follow_the_manifest() {
+    let with = |zones: &str| format!("{MANIFEST}  nodes: {{zones: {zones}}}\n");
+    let index = Index::start_with(Some(&with("{rack-1: [127.0.0.1:1]}")));
+    for port in [1, 2] {
+        let mut stream = TcpStream::connect(index.listens).expect("it listens");
+        write!(stream, "node add 127.0.0.1 {port}\r\n").expect("it reads");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("it answers");
+    }
+    let told = || index.ask(&["status"]).1;
+    let before = told();
+    assert!(before.contains("127.0.0.1:1 (not connected, in rack-1)"), "{before}");
+    assert!(before.contains("127.0.0.1:2 (not connected, zone unknown)"), "{before}");
+    let manifest = index.folder.path().join("cluster.yaml");
+    fs::write(manifest, with("{rack-2: [127.0.0.1]}")).expect("there is room");
+    let begin = Instant::now();
+    while told().matches("in rack-2").count() < 2 {
+        assert!(begin.elapsed() < PATIENCE, "the manifest is not taken in: {}", told());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use flare_actors::manifest::{Manifest, ReplicationMode};
-use flare_core::model::{HashAlgorithm, HashSettings};
+use flare_core::model::{HashAlgorithm, HashSettings, NodeKey};
 use flare_core::wanted::Wanted;
+use flare_core::zones::Zone;
 
 /// A manifest with this spec, indented by two blanks.
 fn with_spec(spec: &str) -> String {
@@ -239,4 +240,50 @@ fn hash_settings_are_fixed_for_the_life_of_a_cluster() {
     );
     assert!(refused.contains("spec.hash.modularHint is 1, but this cluster was made with 4"));
     assert!(!refused.contains("partitionSize"), "{refused}");
+}
+
+#[test]
+fn zones_name_hosts_and_nodes() {
+    let zones = "rack-1: [10.0.0.1, h:2]\n      rack-2: [10.0.0.2:12121]\n      rack-3: []\n";
+    let text = &format!("  partitions: 1\n  replicas: 2\n  nodes:\n    zones:\n      {zones}");
+    let zones = Manifest::parse(&with_spec(text)).unwrap().zones;
+    let of = |host, port| zones.of(&NodeKey::new(host, port)).map(Zone::name);
+    assert_eq!([of("10.0.0.1", 1), of("10.0.0.1", 2)], [Some("rack-1"), Some("rack-1")]);
+    assert_eq!([of("h", 1), of("h", 2)], [None, Some("rack-1")]);
+    assert_eq!(of("10.0.0.2", 12121), Some("rack-2"));
+    assert_eq!(of("elsewhere", 1), None);
+}
+
+#[test]
+fn zones_that_cannot_be_are_refused_in_words() {
+    let said = |zones: &str| {
+        let spec = format!("  partitions: 1\n  replicas: 2\n  nodes: {{zones: {zones}}}\n");
+        problems(&with_spec(&spec))
+    };
+    assert_eq!(
+        said("{rack-1: [a], rack-2: [a:1, a:2]}"),
+        "line 6: spec.nodes.zones contradicts itself: a:1 lies in rack-2, but a was said to lie in \
+         rack-1; line 6: spec.nodes.zones contradicts itself: a:2 lies in rack-2, but a was said \
+         to lie in rack-1"
+    );
+    assert!(said("{one: [a:1], two: [a:1]}").contains("a:1 lies in two, but a:1 was said to lie"));
+    let node = "spec.nodes.zones has `a:b` in one: it must be a node, such as 10.0.0.7:12121, or a \
+                host with all its nodes, such as 10.0.0.7";
+    assert!(said("{one: [\"a:b\"]}").contains(node), "{}", said("{one: [\"a:b\"]}"));
+    for wrong in ["a:0", "a:65536", "a:", ":1", "a b", "a:1:1", ""] {
+        assert!(said(&format!("{{one: [{wrong:?}]}}")).contains("it must be a node"), "{wrong}");
+    }
+    let long = "z".repeat(64);
+    for wrong in ["\"\"", "\"a b\"", long.as_str()] {
+        let said = said(&format!("{{{wrong}: [a]}}"));
+        assert!(said.contains("its name must have 1 to 63 bytes, without blanks"), "{said}");
+    }
+    let many: Vec<String> = (0..257).map(|zone| format!("z{zone}: []")).collect();
+    let said_of_many = said(&format!("{{{}}}", many.join(", ")));
+    assert!(said_of_many.contains("names 257 zones: the most is 256"), "{said_of_many}");
+    let hosts = vec!["a"; 8_193].join(", ");
+    let said_of_hosts = said(&format!("{{one: [{hosts}]}}"));
+    assert!(said_of_hosts.contains("names 8193 hosts and nodes: the most is 8192"));
+    assert!(said("{one: [a], one: [b]}").contains("one"), "the same zone twice");
+    assert!(said("[a]").contains("is needed"), "no list of zones: {}", said("[a]"));
 }

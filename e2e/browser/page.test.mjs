@@ -234,9 +234,25 @@ test("names are text, whatever they contain", async () => {
   assert.equal(await page.locator("#events b, #cards img").count(), 0);
 });
 
+test("each node shows its zone, once zones are told of any", async () => {
+  index.view = topology(twoByTwo());
+  const page = await visit(browser, index.url);
+  await seesNode(page, "a:1", "active");
+  assert.equal(await page.getByText("zone").count(), 0);
+  const nodes = twoByTwo();
+  nodes[0].zone = "rack-1";
+  nodes[1].zone = "rack-2";
+  index.view = topology(nodes, { version: 8 });
+  index.happen({ sentence: "zones were told", version: 8 });
+  await seesNode(page, "a:1", "rack-1");
+  await seesNode(page, "b:1", "rack-2");
+  await seesNode(page, "c:1", "zone ?");
+});
+
 test("nothing sticks out on a phone, in light and in dark", async () => {
   const long = "a-rather-long-host-name-of-a-node.somewhere.in.a.cluster.example.net";
-  const nodes = twoByTwo().concat(node(`${long}:12121`, "slave", 1, { linked: false }));
+  const more = { linked: false, zone: long.slice(0, 60) };
+  const nodes = twoByTwo().concat(node(`${long}:12121`, "slave", 1, more));
   index.view = topology(nodes, { troubles: [`${long}${long}`], ready: false });
   for (const colorScheme of ["light", "dark"]) {
     const page = await visit(browser, index.url, {

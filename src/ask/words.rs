@@ -73,6 +73,13 @@ fn named(key: &Value, nodes: &[Value]) -> String {
     if node["leaving"] == true {
         marks.push("leaving".to_owned());
     }
+    match node["zone"].as_str() {
+        Some(zone) => marks.push(format!("in {zone}")),
+        None if nodes.iter().any(|node| node["zone"].is_string()) => {
+            marks.push("zone unknown".to_owned());
+        }
+        None => {}
+    }
     if marks.is_empty() { word(key) } else { format!("{} ({})", word(key), marks.join(", ")) }
 }
 

@@ -96,6 +96,8 @@ pub struct NodeView {
     pub state: State,
     /// Its partition; `null` for a proxy.
     pub partition: Option<i32>,
+    /// The zone it lies in; `null` when nobody said so.
+    pub zone: Option<String>,
     /// Its weight for reads.
     pub balance: i32,
     /// Its thread type.
@@ -239,6 +241,7 @@ fn node(key: &NodeKey, stored: &StoredNode, facts: &Facts) -> NodeView {
         role: entry.role,
         state: entry.state,
         partition: Some(entry.partition).filter(|partition| *partition >= 0),
+        zone: facts.zone.as_ref().map(ToString::to_string),
         balance: entry.balance,
         thread_type: entry.thread_type,
         acknowledged: facts.acked,

@@ -13,7 +13,7 @@ use super::problem::{Gathered, Problems};
 use super::schema::{self, Document, Number};
 use super::{
     API_VERSION, CircuitBreaker, ClusterReplication, DEFAULT_NAME, HashWish, KIND, Manifest,
-    Monitor, ReplicationMode,
+    Monitor, ReplicationMode, zones,
 };
 
 /// `replicas`: each copy costs the master one connection and one message per write.
@@ -86,6 +86,7 @@ fn check(document: &Document, gathered: &mut Gathered) -> Manifest {
         .map_or(Duration::from_secs(30), |seconds| Duration::from_secs(seconds.into())),
         circuit_breaker: circuit_breaker(&spec.circuit_breaker, gathered),
         leaving: leaving(&spec.nodes.leaving, gathered),
+        zones: zones::zones(&spec.nodes.zones, gathered),
         cluster_replication: cluster_replication(&spec.cluster_replication, gathered),
     }
 }

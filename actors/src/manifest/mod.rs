@@ -1,13 +1,15 @@
 //! The FlareCluster manifest: the shape that a person wants, read from YAML (design.md 7).
 //!
-//! `schema` has the words of the file, `check` their ranges, `problem` the sentences for a
-//! person, `watch` re-reads the file when it changes. What comes out is in our own types; nobody
-//! else reads YAML. Whether a wanted shape is carried out is the core's decision, not ours.
+//! `schema` has the words of the file, `check` their ranges, `zones` what is said of zones,
+//! `problem` the sentences for a person, `watch` re-reads the file when it changes. What comes out is
+//! in our own types; nobody else reads YAML. Whether a wanted shape is carried out is the core's
+//! decision, not ours.
 
 mod check;
 mod problem;
 mod schema;
 mod watch;
+mod zones;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +17,12 @@ use std::time::Duration;
 use flare_core::model::{HashAlgorithm, HashSettings, NodeKey};
 use flare_core::policy::suspicion::LAPSE_MILLIS;
 use flare_core::wanted::Wanted;
+use flare_core::zones::Zones;
 
 pub use check::*;
 pub use problem::{Problem, Problems};
 pub use watch::*;
+pub use zones::{ZONE_MEMBERS_MAX, ZONE_NAME_LENGTH_MAX, ZONES_MAX};
 
 /// The `apiVersion` that we understand.
 pub const API_VERSION: &str = "flare.gree.net/v1alpha1";
@@ -47,6 +51,8 @@ pub struct Manifest {
     pub circuit_breaker: CircuitBreaker,
     /// `spec.nodes.leaving`: nodes that are to be stopped; they hand over what they have.
     pub leaving: BTreeSet<NodeKey>,
+    /// `spec.nodes.zones`: which nodes lie in which zones, as far as it says.
+    pub zones: Zones,
     /// `spec.clusterReplication`.
     pub cluster_replication: ClusterReplication,
 }

@@ -108,6 +108,8 @@ pub(super) struct Nodes {
     pub(super) storage: Storage,
     #[serde(default)]
     pub(super) leaving: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) zones: BTreeMap<String, Vec<Spanned<String>>>,
     #[serde(rename = "resources")]
     _resources: Foreign,
     #[serde(rename = "affinity")]

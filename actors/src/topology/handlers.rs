@@ -8,7 +8,7 @@ use super::{
     ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, FinishSteps, LinkEnded,
     LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeEmptied, NodeObserved, NoteLapse,
     PrepareToLeave, QueueDrained, RegisterNode, RelayEnded, RelayOpened, RemoveNode, ReturnNode,
-    SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, SuspectNode, TopologyActor,
+    SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, SuspectNode, TellZones, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
 use crate::overview::{ForgetNode, RecoverPartition, SwitchMaster};
@@ -196,6 +196,7 @@ becomes_input!(ChangeBreaker { open, assigned, dead } => BreakerChanged);
 becomes_input!(RelayOpened { relay } => RelayOpened);
 becomes_input!(ClientsEnded { node } => ClientsEnded);
 becomes_input!(ListLeaving { nodes } => LeavingListed);
+becomes_input!(TellZones { zones } => ZonesTold);
 becomes_input!(LinkOpened { node } => LinkOpened);
 becomes_input!(LinkEnded { node } => LinkEnded);
 becomes_input!(MapAcknowledged { node, version } => Acknowledged);

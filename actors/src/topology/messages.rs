@@ -13,6 +13,7 @@ use flare_core::topology::{
     Answer, DownReason, Observation, Origin, Refusal, Seen, Snapshot, StoreFailure,
 };
 use flare_core::wanted::Wanted;
+use flare_core::zones::Zones;
 use tokio::sync::watch;
 
 use crate::link::{LinkFacts, MonitorSettings};
@@ -95,6 +96,14 @@ pub struct PrepareToLeave {
 pub struct ListLeaving {
     /// The nodes; they need not be known yet.
     pub nodes: BTreeSet<NodeKey>,
+}
+
+/// Which nodes lie in which zones; replaces what was told before.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct TellZones {
+    /// The zones; their nodes need not be known yet.
+    pub zones: Zones,
 }
 
 /// The connections of a node's clients were ended, as far as it is known which they are.

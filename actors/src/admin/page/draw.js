@@ -142,13 +142,17 @@ export function drawPartitions(state, actions) {
   const { view, filter, attention } = state;
   const judged = judge(view);
   const matches = (node) =>
-    `${node.key} ${node.role} ${node.state}${node.linked ? "" : " no link"}`.includes(filter);
+    `${node.key} ${node.role} ${node.state} ${node.zone ?? ""}${node.linked ? "" : " no link"}`
+      .includes(filter);
   const named = (partition) => `partition ${partition.partition}` === filter;
   const shown = judged.partitions.filter((partition) => {
     if (attention && !partition.attention) return false;
     return filter === "" || named(partition) || partition.nodes.some(matches);
   });
-  const context = { view, sandbox: state.sandbox, actions, matches: filter ? matches : null };
+  const context = {
+    view, sandbox: state.sandbox, actions, matches: filter ? matches : null,
+    zoned: view.nodes.some((node) => node.zone),
+  };
   sync(byId("cards"), shown, (p) => p.partition, createCard, (card, partition) => {
     updateCard(card, partition, context);
   });
@@ -205,17 +209,22 @@ function createNode({ key }) {
   // When there is no room, the host is cut, not the port.
   const at = key.lastIndexOf(":");
   const host = make("span", { class: "host" }, key.slice(0, at));
-  const name = make("span", { class: "key", title: key }, host, make("span", {}, key.slice(at)));
+  const port = make("span", {}, key.slice(at));
+  const name = make("span", { class: "key", title: key }, host, port, part("zone"));
   return make(
     "li", {}, part("role"), name, part("state"), part("acked"), part("items"), part("plan"),
     part("orders"),
   );
 }
 
-function updateNode(row, node, { view, sandbox, actions, matches }) {
-  const [role, , state, acked, items, plan, orders] = row.children;
+function updateNode(row, node, { view, zoned, sandbox, actions, matches }) {
+  const [role, name, state, acked, items, plan, orders] = row.children;
   const process = sandbox?.get(node.key);
   setText(role, node.role);
+  // Where no zone is told of any node, that it is not known needs no saying.
+  const zone = node.zone ?? (zoned ? "zone ?" : "");
+  setText(name.lastChild, zone);
+  setAttribute(name, "title", zone === "" ? node.key : `${node.key}, ${zone}`);
   setAttribute(row, "data-role", node.role);
   setAttribute(row, "data-state", node.state);
   setAttribute(row, "data-dim", matches && !matches(node) ? "" : null);
