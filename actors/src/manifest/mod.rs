@@ -1,8 +1,8 @@
 //! The FlareCluster manifest: the shape that a person wants, read from YAML (design.md 7).
 //!
 //! `schema` has the words of the file, `check` their ranges, `zones` what is said of zones,
-//! `problem` the sentences for a person, `watch` re-reads the file when it changes. What comes out is
-//! in our own types; nobody else reads YAML. Whether a wanted shape is carried out is the core's
+//! `problem` the sentences for a person, `watch` re-reads the file when it changes. What comes out
+//! is in our own types; nobody else reads YAML. Whether a wanted shape is carried out is the core's
 //! decision, not ours.
 
 mod check;
