@@ -9,7 +9,7 @@ use super::context::Context;
 use super::eventually::{PATIENCE, eventually};
 use super::index::{Index, Manifest};
 use super::keys::Ledger;
-use super::map::{Entry, NodeMap};
+use super::map::{Entry, NodeMap, State};
 use super::node::Node;
 use crate::load::{self, Load, Outcome, Shape};
 
@@ -134,6 +134,20 @@ impl Cluster {
         let (partitions, copies) = (i32::try_from(partitions)?, usize::try_from(copies)?);
         let what = format!("{partitions} partitions of {copies}");
         self.agree(&what, |map| map.require_shape(partitions, copies)).await
+    }
+
+    /// As [`Cluster::takes_shape`], with none of the running nodes down.
+    pub async fn is_whole(&self, partitions: u32, copies: u32) -> Result<NodeMap> {
+        let (partitions, copies) = (i32::try_from(partitions)?, usize::try_from(copies)?);
+        let alive: Vec<String> = self.running().map(Node::key).collect();
+        self.agree("the wanted shape, and nobody down", |map| {
+            map.require_shape(partitions, copies)?;
+            for key in &alive {
+                ensure!(map.node(key)?.state != State::Down, "{key} is down:\n{map}");
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Waits until all running nodes agree that the node has this entry.

@@ -36,6 +36,16 @@ pub enum Mode {
     Async,
 }
 
+impl Mode {
+    /// As the value of `replication-type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Async => "async",
+        }
+    }
+}
+
 /// What a trial is about.
 #[derive(Debug)]
 pub struct Stage {
@@ -69,9 +79,7 @@ impl Trial {
         index.start().await?;
         let mut nodes = ctx.nodes(stage.nodes, &index)?;
         for node in &mut nodes {
-            if stage.mode == Mode::Sync {
-                node.setting("replication-type", "sync");
-            }
+            node.setting("replication-type", stage.mode.name());
             for (key, value) in stage.settings {
                 node.setting(key, *value);
             }
@@ -145,17 +153,7 @@ impl Trial {
 
     /// Waits until no node that takes part is down, for all of them, and the wanted shape is there.
     pub async fn recovers(&self) -> Result<NodeMap> {
-        let (partitions, copies) = (i32::try_from(self.shape.0)?, usize::try_from(self.shape.1)?);
-        let alive: Vec<String> = self.cluster.running().map(|node| node.key()).collect();
-        self.cluster
-            .agree("the wanted shape, and nobody down", |map| {
-                map.require_shape(partitions, copies)?;
-                for key in &alive {
-                    ensure!(map.node(key)?.state != State::Down, "{key} is down:\n{map}");
-                }
-                Ok(())
-            })
-            .await
+        self.cluster.is_whole(self.shape.0, self.shape.1).await
     }
 
     /// What holds after every trial: the wanted shape is there, every node that takes part answers

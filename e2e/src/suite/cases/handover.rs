@@ -14,13 +14,20 @@ use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::index::Manifest;
 use crate::suite::runner::Case;
+use crate::suite::trial::Mode;
 
 pub(super) const CASES: &[Case] = &[
-    case!("handover/park under load loses nothing and refuses nothing", park),
-    case!("handover/park in sync mode loses nothing and stalls nobody", park_sync),
-    case!("handover/pause under load loses nothing", pause),
-    case!("handover/pause in sync mode loses nothing and stalls nobody", pause_sync),
-    case!("handover/three copies stay equal", three_copies),
+    case!(
+        "handover/park under load loses nothing and refuses nothing",
+        swaps(2, Mode::Async, PARK)
+    ),
+    case!("handover/park in sync mode loses nothing and stalls nobody", swaps(2, Mode::Sync, PARK)),
+    case!("handover/pause under load loses nothing", swaps(2, Mode::Async, PAUSE)),
+    case!(
+        "handover/pause in sync mode loses nothing and stalls nobody",
+        swaps(2, Mode::Sync, PAUSE)
+    ),
+    case!("handover/three copies stay equal", swaps(3, Mode::Async, PARK)),
     case!("handover/what cannot be swapped is refused, and nothing happens", refused),
 ];
 
@@ -37,30 +44,10 @@ const TRIES: usize = 5;
 const PARK: &str = "{}";
 const PAUSE: &str = r#"{"pause":true}"#;
 
-async fn park(ctx: Context) -> Result<()> {
-    swaps(&ctx, 2, "async", PARK).await
-}
-
-async fn park_sync(ctx: Context) -> Result<()> {
-    swaps(&ctx, 2, "sync", PARK).await
-}
-
-async fn pause(ctx: Context) -> Result<()> {
-    swaps(&ctx, 2, "async", PAUSE).await
-}
-
-async fn pause_sync(ctx: Context) -> Result<()> {
-    swaps(&ctx, 2, "sync", PAUSE).await
-}
-
-async fn three_copies(ctx: Context) -> Result<()> {
-    swaps(&ctx, 3, "async", PARK).await
-}
-
-async fn swaps(ctx: &Context, copies: u32, replication: &str, order: &str) -> Result<()> {
-    let settings = [("replication-type", replication)];
+async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()> {
+    let settings = [("replication-type", mode.name())];
     let nodes = usize::try_from(copies)? + 2;
-    let cluster = Cluster::auto_with(ctx, Manifest::shape(1, copies), nodes, &settings).await?;
+    let cluster = Cluster::auto_with(&ctx, Manifest::shape(1, copies), nodes, &settings).await?;
     for number in 0..SWAPS {
         let old = cluster.master(0).await?;
         let mut load = cluster.load(&format!("s{number}-"), 6)?;

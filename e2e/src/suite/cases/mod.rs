@@ -67,9 +67,12 @@ pub fn suites() -> Vec<Case> {
 /// Builds a [`Case`] from a name and an `async fn(Context, …) -> Result<()>`.
 macro_rules! case {
     ($name:literal, $test:ident($($given:expr),+)) => {
+        case!($name, $test($($given),+), super::USUAL)
+    };
+    ($name:literal, $test:ident($($given:expr),+), $deadline:expr) => {
         $crate::suite::runner::Case {
             name: $name,
-            deadline: super::USUAL,
+            deadline: $deadline,
             run: |ctx| Box::pin($test(ctx, $($given),+)),
         }
     };
