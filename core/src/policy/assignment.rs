@@ -283,7 +283,8 @@ impl<'a> Planner<'a> {
             return None;
         }
         let partition = i32::try_from(have).unwrap_or(i32::MAX);
-        self.give(Role::Master, partition, &Room::default())
+        let node = self.choose(Role::Master, &Room::default())?;
+        self.give(node, Role::Master, partition)
     }
 
     /// The next copy of a partition that lacks one; one copy per source at a time.
@@ -292,25 +293,32 @@ impl<'a> Planner<'a> {
             return None;
         }
         let wanted = usize::try_from(self.view.wanted.replicas).unwrap_or(usize::MAX);
-        let mut lacking: Vec<(usize, i32, &Partition)> = self
-            .shape
-            .counted()
+        let (shape, facts) = (self.shape, self.view.facts);
+        let wanting = || shape.counted().filter(|(_, partition)| partition.copies() < wanted);
+        let mut lacking: Vec<(usize, i32, &Partition)> = wanting()
             .filter(|(_, partition)| {
                 let answers = |master| self.view.answers(master);
                 partition.active_master().is_some_and(answers)
                     && partition.preparing_slaves.is_empty()
-                    && partition.copies() < wanted
             })
             .map(|(number, partition)| (partition.copies(), number, partition))
             .collect();
         lacking.sort_by_key(|(copies, number, _)| (*copies, *number));
-        let facts = self.view.facts;
-        let mut later = Crowd::default();
-        lacking.iter().for_each(|(.., partition)| later.add(facts, partition.members()));
-        lacking.iter().find_map(|(_, number, partition)| {
-            later.take(facts, partition.members());
+        let mut others = Crowd::default();
+        wanting().for_each(|(_, partition)| others.add(facts, partition.members()));
+        for (copies, number, partition) in lacking {
+            others.take(facts, partition.members());
             let own = partition.members().collect();
-            self.give(Role::Slave, *number, &Room { own, later: Some(&later), early: empty })
-        })
+            let room = Room { own, others: Some(&others), early: empty };
+            let node = self.choose(Role::Slave, &room);
+            let action = node.and_then(|node| self.give(node, Role::Slave, number));
+            if action.is_some() {
+                return action;
+            }
+            if copies + 1 < wanted {
+                others.add(facts, partition.members().chain(node));
+            }
+        }
+        None
     }
 }

@@ -16,8 +16,8 @@ use crate::topology::Blocked;
 pub(super) struct Room<'a> {
     /// The nodes that hold the partition.
     pub(super) own: Vec<&'a NodeKey>,
-    /// The partitions that get a copy after this one, in the places that hold them.
-    pub(super) later: Option<&'a Crowd<'a>>,
+    /// The other partitions that are to get copies, in the places that hold them.
+    pub(super) others: Option<&'a Crowd<'a>>,
     /// Does the cluster hold nothing yet, so that a better place may be waited for?
     pub(super) early: bool,
 }
@@ -29,14 +29,19 @@ struct Measure<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// The next step towards giving a free node a role: empty it, wait, or assign it. A node that
-    /// is on its way to one role is not considered for another.
-    pub(super) fn give(&mut self, role: Role, partition: i32, room: &Room<'_>) -> Option<Action> {
+    /// The free node that gets a role. One that is on its way to a role is not considered for
+    /// another.
+    pub(super) fn choose(&mut self, role: Role, room: &Room<'_>) -> Option<&'a NodeKey> {
         let node = self.candidate(role, room)?;
         if room.early && self.waits_for_another_zone(node, room) {
             return None;
         }
         self.claimed.insert(node.clone());
+        Some(node)
+    }
+
+    /// The next step towards giving it the role: empty it, wait, or assign it.
+    pub(super) fn give(&self, node: &NodeKey, role: Role, partition: i32) -> Option<Action> {
         let (facts, node) = (self.view.facts(node)?, node.clone());
         match self.view.stored.nodes.get(&node)?.empty_intent {
             None => Some(Action::IntendToEmpty { node }),
@@ -118,11 +123,11 @@ impl<'a> Planner<'a> {
     /// How good a place for a copy the node is; the least is the best.
     ///
     /// Of places that are equally far from the partition's other copies, those go first that the
-    /// partitions after it need least: a zone with many free nodes, and with many partitions that
-    /// lie there already and want another one. Where each partition lacks one copy, that leaves
-    /// none to its own zone that need not be: it can be done for as long as no zone has more free
-    /// nodes and such partitions together than there are free nodes in all, and taking from the
-    /// zone that has most of both keeps it so.
+    /// other partitions need least: a zone with many free nodes, and with many partitions that lie
+    /// there already and want another one. Where each partition lacks one copy, that leaves none
+    /// to its own zone that need not be: it can be done for as long as no zone has more free nodes
+    /// and such partitions together than there are free nodes in all, and taking from the zone
+    /// that has most of both keeps it so.
     fn place(&self, node: &'a NodeKey, room: &Room<'_>, measure: &Measure<'a>) -> impl Ord + use<> {
         let facts = self.view.facts;
         let in_zone = |far: Apart| {
@@ -131,8 +136,8 @@ impl<'a> Planner<'a> {
         let on_host = room.own.iter().filter(|own| own.name() == node.name()).count();
         let [masters_in_zone, masters_on_host] = measure.masters.around(facts, node);
         let free = measure.free.around(facts, node);
-        let later = room.later.map_or([0, 0], |later| later.around(facts, node));
-        let crowd = [free[0] + later[0], free[1] + later[1]].map(Reverse);
+        let others = room.others.map_or([0, 0], |others| others.around(facts, node));
+        let crowd = [free[0] + others[0], free[1] + others[1]].map(Reverse);
         let distance = (in_zone(Apart::Same), in_zone(Apart::Unknown), on_host);
         (distance, (masters_on_host, masters_in_zone), crowd)
     }

@@ -11,10 +11,12 @@ use crate::model::{NO_PARTITION, NodeEntry, NodeKey, State, Timestamp};
 use crate::policy::failover::Failover;
 use crate::policy::suspicion::MonitorSettings;
 use crate::simulation::conditions::{Conditions, FoundDead};
-use crate::simulation::deployment::{self, Deployment};
+use crate::simulation::deployment::{Deployment, zones_of};
+use crate::simulation::layout::layout;
 use crate::simulation::node::Node;
+use crate::stored::StoredTopology;
 use crate::topology::{
-    Answer, Effect, Input, Mode, RequestId, Settings, Snapshot, Step, Targets, Topology,
+    Answer, Blocked, Effect, Input, Mode, RequestId, Settings, Snapshot, Step, Targets, Topology,
 };
 use crate::wanted::Wanted;
 
@@ -65,6 +67,19 @@ impl Cluster {
         conditions: Conditions,
         found_dead: FoundDead,
     ) -> Self {
+        let stored = layout(deployment);
+        Self::of(deployment, stored, deployment.wanted(), conditions, found_dead)
+    }
+
+    /// The nodes of a deployment, which know the stored map if they are in it, and an index that
+    /// was just started with it.
+    pub(super) fn of(
+        deployment: &Deployment,
+        stored: StoredTopology,
+        wanted: Wanted,
+        conditions: Conditions,
+        found_dead: FoundDead,
+    ) -> Self {
         let seats = deployment.seats();
         let pid = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let mut nodes: Vec<Node> = seats
@@ -72,22 +87,16 @@ impl Cluster {
             .enumerate()
             .map(|(at, seat)| Node::new(seat.node.clone(), seat.zone, pid(at)))
             .collect();
-        let stored = deployment::stored(&seats, |at| nodes[at].incarnation());
         for node in &mut nodes {
             node.entry = stored.nodes.get(&node.key).map(|stored| stored.entry);
             let partition = node.entry.map(|entry| entry.partition).filter(|of| *of >= 0);
             node.data.extend(partition.map(|partition| (partition, WRITTEN_BEFORE)));
         }
         let partitions = i32::try_from(deployment.partitions).unwrap_or(i32::MAX);
-        let wanted = Wanted {
-            partitions: deployment.partitions,
-            replicas: deployment.replicas,
-            paused: false,
-            promote_lapsed: true,
-        };
         let settings =
             Settings { mode: Mode::Automatic(wanted), nodes_max: nodes.len(), zero_unix_millis: 0 };
         let topology = Topology::new(stored, settings);
+        let zones = Input::ZonesTold { zones: zones_of(&seats) };
         let mut failover =
             Failover::new(MonitorSettings::DEFAULT, conditions.breaker, false, Timestamp(0));
         let told = failover.published(topology.snapshot(), Timestamp(0));
@@ -103,7 +112,7 @@ impl Cluster {
             topology,
             conditions,
             found_dead,
-            inputs: told.into_iter().collect(),
+            inputs: std::iter::once(zones).chain(told).collect(),
             wake: None,
             write_at: Timestamp(WRITE_MILLIS),
             asked: BTreeMap::new(),
@@ -279,7 +288,7 @@ impl Cluster {
         };
         self.served().len() == self.written.len()
             && !self.is_open()
-            && self.topology.blocked().is_empty()
+            && self.topology.blocked().iter().all(|what| matches!(what, Blocked::OneZone { .. }))
             && entries().all(|(_, entry)| entry.state == State::Active)
             && self.nodes.iter().all(complete)
     }

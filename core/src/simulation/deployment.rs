@@ -1,10 +1,8 @@
-//! A cluster as it is laid out over zones: how many partitions, copies, nodes, and which is where.
+//! A cluster over zones: how many partitions, copies and nodes, and which node lies where.
 
-use std::collections::BTreeMap;
-
-use crate::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State};
-use crate::policy::assignment::READ_BALANCE;
-use crate::stored::{Holding, StoredNode, StoredTopology};
+use crate::model::NodeKey;
+use crate::wanted::Wanted;
+use crate::zones::{Zone, Zones};
 
 /// The most nodes that are simulated: pairs of losses grow with the square of it.
 pub const SIMULATED_NODES_MAX: u32 = 36;
@@ -117,29 +115,21 @@ impl Deployment {
         Ok(())
     }
 
-    /// Where everything is. Copies of one partition go to as many zones as there are, masters
-    /// too: as a person would lay them out who knows the zones. (Bare nodes have none that the
-    /// index could know of: it tells hosts apart, not zones.)
+    /// The nodes, as evenly over the zones as their number allows, in key order.
     pub(super) fn seats(&self) -> Vec<Seat> {
-        let copies = (0..self.replicas)
-            .flat_map(|copy| (0..self.partitions).map(move |partition| (partition, copy)));
-        let mut taken = BTreeMap::new();
-        let mut sit = |zone: u32, copy: Option<(u32, u32)>| {
-            let ordinal: &mut u32 = taken.entry(zone).or_default();
-            let letter = ZONES.get(zone as usize).copied().unwrap_or_default();
-            let node = NodeKey::new(&format!("{letter}{ordinal}"), PORT);
-            *ordinal += 1;
-            Seat { node, zone, copy }
+        let seat = |at: u32| {
+            let (ordinal, zone) = (at / self.zones, at % self.zones);
+            Seat { node: NodeKey::new(&format!("{}{ordinal}", zone_name(zone)), PORT), zone }
         };
-        let mut seats: Vec<Seat> =
-            copies.map(|(of, copy)| sit((of + copy) % self.zones, Some((of, copy)))).collect();
-        for _ in seats.len()..self.nodes as usize {
-            let crowd = |zone: &u32| seats.iter().filter(|seat| seat.zone == *zone).count();
-            let zone = (0..self.zones).min_by_key(crowd).unwrap_or_default();
-            seats.push(sit(zone, None));
-        }
+        let mut seats: Vec<Seat> = (0..self.nodes).map(seat).collect();
         seats.sort_by(|one, other| one.node.cmp(&other.node));
         seats
+    }
+
+    /// The shape that is wanted of it.
+    pub(super) fn wanted(&self) -> Wanted {
+        let Self { partitions, replicas, .. } = *self;
+        Wanted { partitions, replicas, paused: false, promote_lapsed: true }
     }
 }
 
@@ -153,31 +143,16 @@ pub(super) fn zone_name(zone: u32) -> &'static str {
 pub(super) struct Seat {
     pub(super) node: NodeKey,
     pub(super) zone: u32,
-    /// Its partition and the number of the copy, 0 for the master; `None` for a spare.
-    pub(super) copy: Option<(u32, u32)>,
 }
 
-/// The map of a cluster that has its shape.
-pub(super) fn stored(seats: &[Seat], incarnation: impl Fn(usize) -> Incarnation) -> StoredTopology {
-    let mut stored = StoredTopology::empty(HashSettings::default());
-    stored.version = 1;
-    for (at, seat) in seats.iter().enumerate() {
-        let thread_type = stored.next_thread_type;
-        stored.next_thread_type += 1;
-        let mut node = StoredNode::new(NodeEntry::new_proxy(thread_type));
-        node.entry.state = State::Active;
-        node.incarnation = Some(incarnation(at));
-        if let Some((partition, copy)) = seat.copy {
-            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            let role = if copy == 0 { Role::Master } else { Role::Slave };
-            node.entry.role = role;
-            node.entry.partition = partition;
-            node.entry.balance = READ_BALANCE;
-            node.holds = Holding::Partition(partition);
-        }
-        stored.nodes.insert(seat.node.clone(), node);
+/// What a person tells the index of these nodes' zones.
+pub(super) fn zones_of(seats: &[Seat]) -> Zones {
+    let mut zones = Zones::default();
+    for seat in seats {
+        // Each node is named once, so that nothing contradicts it.
+        let _ = zones.put_node(seat.node.clone(), Zone::new(zone_name(seat.zone)));
     }
-    stored
+    zones
 }
 
 #[cfg(test)]
@@ -193,20 +168,6 @@ mod tests {
         for deployment in usual {
             let zones: BTreeSet<u32> = deployment.seats().iter().map(|seat| seat.zone).collect();
             assert_eq!(zones.len(), deployment.zones as usize, "{deployment:?}");
-        }
-    }
-
-    #[test]
-    fn copies_of_a_partition_are_in_as_many_zones_as_there_are() {
-        for deployment in Deployment::usual() {
-            for partition in 0..deployment.partitions {
-                let seats = deployment.seats();
-                let members =
-                    seats.iter().filter(|s| s.copy.is_some_and(|(of, _)| of == partition));
-                let zones: BTreeSet<u32> = members.map(|seat| seat.zone).collect();
-                let most = deployment.replicas.min(deployment.zones) as usize;
-                assert_eq!(zones.len(), most, "partition {partition} of {deployment:?}");
-            }
         }
     }
 

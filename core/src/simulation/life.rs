@@ -152,6 +152,15 @@ impl Cluster {
         }
     }
 
+    /// All nodes start for the first time.
+    pub(super) fn all_register(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.nodes[at].presence = Presence::Registering;
+            self.register(at);
+        }
+        self.take_inputs();
+    }
+
     /// These nodes are lost, all at this moment.
     pub(super) fn lose(&mut self, lost: &[usize]) {
         for at in lost.iter().copied() {
