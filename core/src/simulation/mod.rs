@@ -3,8 +3,8 @@
 //!
 //! `flare-operator simulate breaker` shows it. [`Deployment`] says what there is, [`Conditions`]
 //! how nodes are lost, [`study()`] tries every loss and tells what becomes of the partitions.
-//! `layout` is where the shipped policy puts everything, `cluster` the index in virtual time, `life`
-//! what goes on at the nodes and on the links to them, `node` a flared as the index sees it.
+//! `layout` is where the shipped policy puts everything, `cluster` the index in virtual time,
+//! `life` what goes on at the nodes and on the links to them, `node` a flared as the index sees it.
 
 mod cluster;
 mod conditions;
