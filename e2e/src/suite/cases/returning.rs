@@ -1,14 +1,19 @@
 //! Nodes that come back: before anyone noticed that they were gone, later, without their data,
 //! with data from before.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::case;
+use crate::suite::client::Client;
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
+use crate::suite::eventually::{PATIENCE, eventually, throughout};
 use crate::suite::index::Manifest;
 use crate::suite::keys::Ledger;
 use crate::suite::map::{Role, State};
+use crate::suite::network::{Cut, Verdict, require_own};
 use crate::suite::runner::Case;
 
 pub(super) const CASES: &[Case] = &[
@@ -20,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     case!("returning/a master that was down comes back as a copy", master_slow),
     case!("returning/a master with old data does not bring deleted keys back", master_old_data),
     case!("returning/a master without its data comes back as a copy", master_empty),
+    case!("returning/a master gets no role while a write is on its way to it", master_owed),
     case!("returning/the only copy keeps its data when it restarts at once", only_copy_fast),
 ];
 
@@ -131,6 +137,47 @@ async fn master_empty(ctx: Context) -> Result<()> {
     life_goes_on(&cluster, &mut ledger).await?;
     cluster.node_mut(&master)?.start().await?;
     whole(&cluster, &ledger).await
+}
+
+/// How long it is watched that a node gets no role: without the rule it gets one at once, and with
+/// it that long at least (`core/src/topology/drain.rs`).
+const NO_ROLE_FOR: Duration = Duration::from_secs(4);
+
+/// A third node has sent the master a write when that dies, and goes on trying when it is back. As
+/// a slave it would carry the write out, and nobody else would have it.
+async fn master_owed(ctx: Context) -> Result<()> {
+    require_own()?;
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 3), 3).await?;
+    let mut ledger = cluster.fill("k", 20).await?;
+    let map = cluster.takes_shape(1, 3).await?;
+    let (old, third) = (cluster.master(0).await?, cluster.slave(0).await?);
+    let (at, towards) = (cluster.node(&third)?.addr(), map.node(&old)?.thread_type);
+    let cut = Cut::between(at.port(), cluster.node(&old)?.addr().port(), Verdict::Vanish)?;
+    let write = tokio::spawn(async move {
+        Client::connect(at).await?.answer_within(2 * PATIENCE).set("owed", "1").await
+    });
+    let owes = || async {
+        let owed = cluster.node(&third)?.owes(towards).await?;
+        ensure!(owed > 0, "nothing is on its way to {old}");
+        Ok(())
+    };
+    eventually(PATIENCE, "a write on its way", owes).await?;
+    cluster.node_mut(&old)?.restart_at_once().await?;
+    cluster.sees(&old, "back", |e| e.role == Role::Proxy && e.state == State::Active).await?;
+    throughout(NO_ROLE_FOR, "no role while a write is on its way", || async {
+        let map = cluster.index.map().await?;
+        ensure!(map.node(&old)?.role == Role::Proxy, "{map}");
+        ensure!(cluster.node(&third)?.owes(towards).await? > 0, "nothing is on its way");
+        Ok(())
+    })
+    .await?;
+    cut.heal()?;
+    if write.await?? == "STORED" {
+        ledger.wrote("owed", "1");
+    }
+    cluster.takes_shape(1, 3).await?;
+    cluster.copies_are_equal(0, 1).await?;
+    cluster.readable(&ledger).await
 }
 
 async fn only_copy_fast(ctx: Context) -> Result<()> {
