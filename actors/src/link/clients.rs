@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
 use flare_core::model::NodeKey;
 use flare_core::protocol::node::client_threads::ClientThread;
@@ -28,6 +28,12 @@ pub(super) enum ClientHunt {
     Kill { threads: VecDeque<u32>, ended: usize },
 }
 
+/// Who is no client, or the node whose name cannot be resolved. A message, since the link's
+/// connection is moved on after each of them, and else only when the timer is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct NodesFound(Result<BTreeSet<IpAddr>, NodeKey>);
+
 impl Handler<EndClients> for NodeLink {
     type Result = ();
 
@@ -37,19 +43,29 @@ impl Handler<EndClients> for NodeLink {
             published.snapshot.entries().map(|(key, _)| key.clone()).collect()
         };
         let found = addresses(Rc::clone(&self.home.network), nodes).into_actor(self);
-        let noted = found.map(|found, link: &mut Self, _| match (found, link.last_address) {
+        let told = found.map(|found, _, ctx: &mut Context<Self>| {
+            ctx.address().do_send(NodesFound(found));
+        });
+        ctx.spawn(told);
+    }
+}
+
+impl Handler<NodesFound> for NodeLink {
+    type Result = ();
+
+    fn handle(&mut self, NodesFound(found): NodesFound, _: &mut Context<Self>) {
+        match (found, self.last_address) {
             (Ok(mut nodes), Some(address)) => {
-                nodes.extend(link.home.network.address_towards(address.ip()));
-                link.client_hunt = Some(ClientHunt::List(nodes));
+                nodes.extend(self.home.network.address_towards(address.ip()));
+                self.client_hunt = Some(ClientHunt::List(nodes));
             }
             (Err(node), _) => {
-                warn!(parent: &link.span, %node, "its name cannot be resolved, and its \
+                warn!(parent: &self.span, %node, "its name cannot be resolved, and its \
                       connections could be taken for clients': none is ended");
-                link.tell_clients_ended();
+                self.tell_clients_ended();
             }
-            (_, None) => link.tell_clients_ended(),
-        });
-        ctx.spawn(noted);
+            (_, None) => self.tell_clients_ended(),
+        }
     }
 }
 

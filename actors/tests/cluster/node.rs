@@ -176,6 +176,10 @@ impl FakeNode {
         match line {
             "ping" | "flush_all" => "OK\r\n".into(),
             "stats threads" => "END\r\n".into(),
+            "stats threads request" => {
+                "STAT 12:type 1\r\nSTAT 12:peer 10.0.0.9:59534\r\nEND\r\n".into()
+            }
+            "kill 12" => "OK\r\n".into(),
             "stats" => format!(
                 "STAT pid {}\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT curr_items 0\r\n\
                  STAT node_map_version {}\r\nEND\r\n",
