@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -20,6 +20,9 @@ const PARTITIONS: u32 = 2;
 /// queues drain in milliseconds.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Where clients come from that the index is to tell from nodes, which it does by the address.
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+
 /// What kind of swap.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Variant {
@@ -32,6 +35,10 @@ pub(crate) struct Variant {
     /// Leave clients connected to the old master
     #[arg(long)]
     clients_at_old_master: bool,
+    /// Lead the clients away from the old master: they open no connection to it any more, and the
+    /// index ends those that stand (`endClients`)
+    #[arg(long, conflicts_with = "clients_at_old_master")]
+    lead_away: bool,
     /// Copies of each partition, the master included
     #[arg(long, default_value_t = 2)]
     copies: u32,
@@ -49,6 +56,9 @@ impl fmt::Display for Variant {
         }
         if self.clients_at_old_master {
             f.write_str(", clients at the old master")?;
+        }
+        if self.lead_away {
+            f.write_str(", clients led away from the old master")?;
         }
         if self.silent_seconds > 0 {
             write!(f, ", old master silent for {} s", self.silent_seconds)?;
@@ -140,14 +150,19 @@ impl Course {
             seed: self.seed,
             patience: load::PATIENCE,
             rest: Duration::ZERO,
+            from: self.variant.lead_away.then_some(ELSEWHERE),
         })?;
         self.seed = self.seed.wrapping_add(self.clients as u64);
-        if !self.variant.clients_at_old_master {
-            load.avoid(BTreeSet::from([self.cluster.node(&old)?.addr()])).await?;
+        let old_master = BTreeSet::from([self.cluster.node(&old)?.addr()]);
+        if !self.variant.clients_at_old_master && !self.variant.lead_away {
+            load.avoid(old_master.clone()).await?;
         }
         load.flows(self.operations).await?;
         let mut round = Round::default();
         if swap {
+            if self.variant.lead_away {
+                load.open_no_more(old_master).await?;
+            }
             self.swap(&old, &mut round).await?;
         }
         load.flows(self.operations).await?;
@@ -171,7 +186,8 @@ impl Course {
     }
 
     async fn swap(&self, old: &str, round: &mut Round) -> Result<()> {
-        let body = if self.variant.pause { r#"{"pause":true}"# } else { "{}" };
+        let Variant { pause, lead_away, .. } = self.variant;
+        let body = format!(r#"{{"pause":{pause},"endClients":{lead_away}}}"#);
         let silence = Duration::from_secs(self.variant.silent_seconds);
         let started = Instant::now();
         let silent = async {
@@ -183,7 +199,7 @@ impl Course {
             anyhow::Ok(())
         };
         let order = async {
-            let answer = self.cluster.index.switchover(0, body).await?;
+            let answer = self.cluster.index.switchover(0, &body).await?;
             anyhow::Ok((answer, started.elapsed()))
         };
         let (((status, text), took), ()) = tokio::try_join!(order, silent)?;

@@ -10,7 +10,7 @@ pub mod ledger;
 mod worker;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -23,7 +23,7 @@ use crate::suite::client::Client;
 pub use args::LoadArgs;
 use ledger::{Key, Wrong};
 pub use worker::Seen;
-use worker::{Hand, Held, Orders, Worker};
+use worker::{Avoided, Hand, Held, Orders, Worker};
 
 /// How long a client waits for an answer, unless told otherwise. Above the 16 s for which two
 /// masters of one partition can stall a synchronous write (flare-protocol.md 12).
@@ -51,6 +51,9 @@ pub struct Shape {
     pub patience: Duration,
     /// How long a client rests after an unclear answer.
     pub rest: Duration,
+    /// The address of this machine that clients come from: one that no node has lets the index
+    /// tell them from nodes. `None` leaves it to the system.
+    pub from: Option<IpAddr>,
 }
 
 /// What came of a load.
@@ -66,7 +69,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Load {
     stop: watch::Sender<bool>,
-    avoided: watch::Sender<BTreeSet<SocketAddr>>,
+    avoided: watch::Sender<Avoided>,
     left: mpsc::UnboundedReceiver<()>,
     nodes: BTreeSet<SocketAddr>,
     done: watch::Receiver<u64>,
@@ -83,7 +86,7 @@ impl Load {
         ensure!(!shape.nodes.is_empty() && shape.clients > 0, "a load needs nodes and clients");
         ensure!(keys >= shape.clients, "fewer keys ({keys}) than clients: some would be idle");
         let (stop, stopped) = watch::channel(false);
-        let (avoided, avoid) = watch::channel(BTreeSet::new());
+        let (avoided, avoid) = watch::channel(Avoided::default());
         let (leave, left) = mpsc::unbounded_channel();
         let orders = Orders { stopped, avoided: avoid, left: leave };
         let (count, done) = watch::channel(0);
@@ -110,8 +113,23 @@ impl Load {
     /// # Errors
     /// No node is left, or a client does not let go within a minute.
     pub async fn avoid(&mut self, nodes: BTreeSet<SocketAddr>) -> Result<()> {
-        ensure!(!self.nodes.is_subset(&nodes), "no node would be left for the clients");
-        self.avoided.send_replace(nodes);
+        self.lead_away(Avoided { nodes, stay: false }).await
+    }
+
+    /// Leads the clients away from these nodes as a load balancer does that leaves standing
+    /// connections alone: they open no connection to one of them any more, and use those that
+    /// they have until the node ends them. Returns when all clients know.
+    ///
+    /// # Errors
+    /// As [`Load::avoid`].
+    pub async fn open_no_more(&mut self, nodes: BTreeSet<SocketAddr>) -> Result<()> {
+        self.lead_away(Avoided { nodes, stay: true }).await
+    }
+
+    async fn lead_away(&mut self, avoided: Avoided) -> Result<()> {
+        let left = !self.nodes.is_subset(&avoided.nodes);
+        ensure!(left, "no node would be left for the clients");
+        self.avoided.send_replace(avoided);
         let all = async {
             for _ in 0..self.clients.len() {
                 self.left.recv().await.context("the load ended")?;

@@ -2,7 +2,7 @@
 //! of it and passes the key on.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -39,10 +39,17 @@ pub(super) type Hand = mpsc::UnboundedReceiver<Held>;
 #[derive(Debug, Clone)]
 pub(super) struct Orders {
     pub(super) stopped: watch::Receiver<bool>,
-    /// Nodes to have no connection to, from now on.
-    pub(super) avoided: watch::Receiver<BTreeSet<SocketAddr>>,
+    pub(super) avoided: watch::Receiver<Avoided>,
     /// Says that the last order about them is carried out.
     pub(super) left: mpsc::UnboundedSender<()>,
+}
+
+/// Nodes that clients are to open no connection to, from now on.
+#[derive(Debug, Default)]
+pub(super) struct Avoided {
+    pub(super) nodes: BTreeSet<SocketAddr>,
+    /// Are the connections that stand used until the nodes end them? Else they are ended.
+    pub(super) stay: bool,
 }
 
 /// What clients saw.
@@ -111,6 +118,10 @@ pub(super) struct Worker {
     nodes: Vec<(SocketAddr, Option<Client>)>,
     /// The places in `nodes` of those that are not to be avoided.
     used: Vec<usize>,
+    /// Of those that are, but whose connection stands and is used until it ends.
+    staying: Vec<usize>,
+    /// The address that connections come from; any if `None`.
+    from: Option<IpAddr>,
     others: Vec<mpsc::UnboundedSender<Held>>,
     count: watch::Sender<u64>,
     random: StdRng,
@@ -130,8 +141,10 @@ impl Worker {
         let random = StdRng::seed_from_u64(shape.seed.wrapping_add(number as u64));
         let nodes: Vec<_> = shape.nodes.iter().map(|addr| (*addr, None)).collect();
         let used = (0..shape.nodes.len()).collect();
-        let Shape { patience, rest, .. } = *shape;
-        Self { nodes, used, others, count, random, number, sequence: 0, patience, rest }
+        let Shape { patience, rest, from, .. } = *shape;
+        let staying = Vec::new();
+        let sequence = 0;
+        Self { nodes, used, staying, from, others, count, random, number, sequence, patience, rest }
     }
 
     /// Works until it is told to stop; gives back the keys that still wait.
@@ -163,19 +176,28 @@ impl Worker {
         (seen, hand)
     }
 
-    /// Ends its connections to these nodes, on none of which an answer is awaited now.
-    fn leave(&mut self, avoided: &BTreeSet<SocketAddr>) {
-        for (addr, client) in &mut self.nodes {
-            if avoided.contains(addr) {
-                *client = None;
+    /// Opens no connection to these nodes any more. On none of those that stand an answer is
+    /// awaited now, so that they can be ended without a loss.
+    fn leave(&mut self, avoided: &Avoided) {
+        let is_avoided = |at: &usize| avoided.nodes.contains(&self.nodes[*at].0);
+        (self.staying, self.used) = (0..self.nodes.len()).partition(is_avoided);
+        if !avoided.stay {
+            for at in std::mem::take(&mut self.staying) {
+                self.nodes[at].1 = None;
             }
         }
-        let kept = |at: &usize| !avoided.contains(&self.nodes[*at].0);
-        self.used = (0..self.nodes.len()).filter(kept).collect();
+    }
+
+    /// The node for the next operation: any that is not avoided, or to which a connection stands.
+    fn pick(&mut self) -> usize {
+        let nodes = &self.nodes;
+        self.staying.retain(|at| nodes[*at].1.as_ref().is_some_and(|client| !client.has_ended()));
+        let at = self.random.random_range(0..self.used.len() + self.staying.len());
+        self.used.iter().chain(&self.staying).nth(at).copied().unwrap_or_default()
     }
 
     async fn operate(&mut self, held: &mut Held, seen: &mut Seen) {
-        let node = self.used[self.random.random_range(0..self.used.len())];
+        let node = self.pick();
         let change = self.choose(&held.key);
         let started = Instant::now();
         let Some(change) = change else {
@@ -266,7 +288,13 @@ impl Worker {
     async fn client(&mut self, node: usize) -> Result<&mut Client> {
         let (addr, client) = &mut self.nodes[node];
         if client.is_none() {
-            match timeout(self.patience, Client::connect(*addr)).await {
+            let connecting = async {
+                match self.from {
+                    Some(from) => Client::connect_from(from, *addr).await,
+                    None => Client::connect(*addr).await,
+                }
+            };
+            match timeout(self.patience, connecting).await {
                 Ok(Ok(new)) => *client = Some(new.answer_within(self.patience)),
                 Ok(Err(reason)) => {
                     sleep(CONNECT_PAUSE).await;

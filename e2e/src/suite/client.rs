@@ -88,6 +88,16 @@ impl Client {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
+    /// Has the other side closed, as far as is known without waiting? To be asked when no answer
+    /// is awaited.
+    pub fn has_ended(&self) -> bool {
+        let mut byte = [0];
+        match self.read.get_ref().try_read(&mut byte) {
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Ok(_) => true,
+        }
+    }
+
     /// Waits for the other side to close; an error if it sends something or stays.
     pub async fn closed(&mut self) -> Result<()> {
         let mut byte = [0];

@@ -210,6 +210,7 @@ impl Cluster {
             seed,
             patience: load::PATIENCE,
             rest: Duration::ZERO,
+            from: None,
         }
     }
 
