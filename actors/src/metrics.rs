@@ -73,6 +73,8 @@ pub const NODE_ACKNOWLEDGED_VERSION: &str = "flare_operator_node_acknowledged_ve
 pub const NODE_ITEMS: &str = "flare_operator_node_items";
 /// Does the connection to the node stand?
 pub const NODE_LINKED: &str = "flare_operator_node_linked";
+/// Copies that lapsed (R5): they may lack writes, and are to be made again.
+pub const LAPSED_COPIES: &str = "flare_operator_lapsed_copies";
 /// Partitions in the committed map.
 pub const PARTITIONS: &str = "flare_operator_partitions";
 /// Partitions whose master is down.
@@ -317,13 +319,14 @@ pub const COUNTERS: [(&str, &str); 12] = [
 ];
 
 /// Every gauge with its description.
-pub const GAUGES: [(&str, &str); 12] = [
+pub const GAUGES: [(&str, &str); 13] = [
     (NODE_MAP_VERSION, "Version of the committed node map."),
     (NODES, "Nodes in the committed map, by role and state."),
     (CONNECTIONS, "Connections that are open on the index port."),
     (NODE_ACKNOWLEDGED_VERSION, "Highest map version that the node acknowledged or showed."),
     (NODE_ITEMS, "Items that the node says it holds; absent while it was never asked."),
     (NODE_LINKED, "1 while the index's connection to the node stands, else 0."),
+    (LAPSED_COPIES, "Copies that may lack writes, until they are made again (R5)."),
     (PARTITIONS, "Partitions in the committed map."),
     (PARTITIONS_WITHOUT_MASTER, "Partitions whose master is down: their keys cannot be written."),
     (BLOCKED, "Things that stand in the way of the wanted shape, by kind."),

@@ -9,8 +9,8 @@ use super::view;
 use crate::kind::{BLOCKED_KINDS, Kind};
 use crate::manifest::ManifestStatus;
 use crate::metrics::{
-    BLOCKED, BUILD_INFO, CONNECTIONS, MANIFEST_IN_FORCE, NODE_ACKNOWLEDGED_VERSION, NODE_ITEMS,
-    NODE_LINKED, NODE_MAP_VERSION, NODES, PARTITIONS, PARTITIONS_WITHOUT_MASTER, READY,
+    BLOCKED, BUILD_INFO, CONNECTIONS, LAPSED_COPIES, MANIFEST_IN_FORCE, NODE_ACKNOWLEDGED_VERSION,
+    NODE_ITEMS, NODE_LINKED, NODE_MAP_VERSION, NODES, PARTITIONS, PARTITIONS_WITHOUT_MASTER, READY,
 };
 use crate::overview::{Overview, Sessions};
 
@@ -71,6 +71,10 @@ fn set_counts(overview: &Overview) {
         gauge!(NODES, "cluster" => cluster, "role" => role.word(), "state" => state.word())
             .set(from_count(count));
     }
+    let copies = overview.snapshot.stored().nodes.values();
+    let lapsed = copies.filter(|node| node.entry.role != Role::Proxy && node.lapse.is_some());
+    gauge!(LAPSED_COPIES, "cluster" => std::sync::Arc::clone(&overview.cluster))
+        .set(from_count(lapsed.count()));
     let mut blocked: BTreeMap<_, _> = BLOCKED_KINDS.iter().map(|kind| (*kind, 0)).collect();
     for obstacle in &overview.blocked {
         *blocked.entry(obstacle.kind()).or_insert(0) += 1;

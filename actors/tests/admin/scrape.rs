@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use flare_actors::metrics::{self, ClusterMetrics, Exporter, Miss};
 use flare_actors::{admin, kind};
-use flare_core::topology::{Blocked, DownReason, Event, Refusal, StoreFailure};
+use flare_core::model::Role;
+use flare_core::stored::{Lapse, LapseCause};
+use flare_core::topology::{Blocked, DownReason, Event, Refusal, Snapshot, StoreFailure};
 
 use super::probe::{Do, Probe, get, two_by_two};
 
@@ -70,6 +72,15 @@ fn promtool_reads_the_metrics_and_finds_every_one() {
         shows_what_the_probe_told(&answer.body);
 
         let block = |probe: &mut Probe| {
+            let mut stored = probe.overview.snapshot.stored().clone();
+            for (node, version) in stored.nodes.values_mut().zip(1..) {
+                node.lapse = Some(Lapse::new(LapseCause::Silent, version));
+                if version == 4 {
+                    // What a node without a role holds is no copy that anybody reads.
+                    node.entry.role = Role::Proxy;
+                }
+            }
+            probe.overview.snapshot = Arc::new(Snapshot::new(Arc::new(stored)));
             probe.overview.blocked.insert(Blocked::MasterDown { partition: 0 });
             probe.overview.troubles.push("it broke".into());
         };
@@ -77,6 +88,9 @@ fn promtool_reads_the_metrics_and_finds_every_one() {
         let body = get(address, "/metrics").await.body;
         let line = "flare_operator_blocked{cluster=\"games\",kind=\"master_down\"} 1";
         assert!(body.contains(line) && body.contains("flare_operator_ready 0"), "{body}");
+
+        let line = "flare_operator_lapsed_copies{cluster=\"games\"} 3";
+        assert!(body.contains(line), "{body}");
 
         // When nobody answers, what is known is still told.
         super::probe::stop(&probe).await;
@@ -114,6 +128,7 @@ fn shows_what_the_probe_told(body: &str) {
         "flare_operator_node_items{cluster=\"games\",node=\"c:12121\"} 20",
         "flare_operator_dead_nodes_detected_total{cluster=\"games\",kind=\"refused\"} 1",
         "flare_operator_refusals_total{cluster=\"games\",kind=\"not_allowed\"} 1",
+        "flare_operator_lapsed_copies{cluster=\"games\"} 0",
         "flare_operator_partitions{cluster=\"games\"} 2",
         "flare_operator_ready 1",
     ] {
