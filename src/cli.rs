@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use flare_actors::admin::{DEFAULT_LISTEN, DEFAULT_METRICS_LISTEN};
 use flare_actors::logs::{DEFAULT_FILTER, LogFormat};
 
-use crate::ask::{BreakerOrder, LeaveFlags, StatusFlags, SwitchoverFlags};
+use crate::ask::{BreakerOrder, LeaveFlags, RecoverFlags, StatusFlags, SwitchoverFlags};
 use crate::flarei_conf::{FlareiSettings, HashFlags};
 use crate::simulate::Simulate;
 
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Switchover(SwitchoverFlags),
     /// A node is going to be stopped: hand its partition over in time, and say when it may be.
     Leave(LeaveFlags),
+    /// Choose the copy that a partition goes on with, whose master is lost or came back empty.
+    Recover(RecoverFlags),
     /// Look at the circuit breaker of a running index, or close it.
     #[command(subcommand)]
     Breaker(BreakerOrder),

@@ -28,6 +28,7 @@ pub fn main() -> ExitCode {
         cli::Command::Status(flags) => ask::status(&flags),
         cli::Command::Switchover(flags) => ask::switchover(&flags),
         cli::Command::Leave(flags) => ask::leave(&flags),
+        cli::Command::Recover(flags) => ask::recover(&flags),
         cli::Command::Breaker(order) => ask::breaker(&order),
         cli::Command::Import(flags) => transfer::import(&flags),
         cli::Command::Export(flags) => transfer::export(&flags),

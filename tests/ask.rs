@@ -154,7 +154,11 @@ fn what_the_index_refuses_is_said_in_its_words() {
     refused(&["switchover", "--partition", "0"], "no active slave could take over");
     refused(&["switchover", "--partition", "0", "--to", "a:1", "--pause"], "no active slave");
     refused(&["leave", "--node", "10.0.0.7:12121"], "no such node");
+    refused(&["recover", "0", "--from", "10.0.0.7:12121"], "nothing is to be recovered");
     refused(&["leave", "--node", "a/b:1", "--cancel"], "no such node");
+    let by_hand = Index::start(false);
+    let (code, _, said) = by_hand.ask(&["recover", "0", "--from", "a:1"]);
+    assert_eq!((code, said.contains("replace one that is down with `node role`")), (1, true));
 }
 
 #[test]
@@ -163,11 +167,19 @@ fn a_wrong_command_line_and_an_index_that_does_not_answer_have_a_code_of_their_o
     let (code, _, said) = index.ask(&["leave", "--node", "nonsense"]);
     assert_eq!(code, 2);
     assert!(said.contains("a node is named name:port"), "{said}");
+    // No copy is chosen by silence.
+    let (code, _, said) = index.ask(&["recover", "0"]);
+    assert_eq!((code, said.contains("--from <NAME:PORT>")), (2, true), "{said}");
 
     let unused = TcpListener::bind("127.0.0.1:0").expect("a port");
     let nobody = unused.local_addr().expect("its address");
     drop(unused);
-    for args in [&["status"][..], &["breaker", "reset"], &["switchover", "--partition", "0"]] {
+    for args in [
+        &["status"][..],
+        &["breaker", "reset"],
+        &["switchover", "--partition", "0"],
+        &["recover", "0", "--from", "a:1"],
+    ] {
         let (code, told, said) = ask(args, nobody);
         assert_eq!((code, told.as_str()), (2, ""), "{args:?}: {said}");
         assert!(said.contains(&format!("no index answers at {nobody}")), "{said}");

@@ -111,6 +111,7 @@ export function topology(nodes, more = {}) {
       served: master?.state === "active",
       activeCopies: members.filter((one) => one.state === "active").length,
       items: master?.items ?? null,
+      recovery: null,
     };
   });
   return {

@@ -141,6 +141,46 @@ test("a master is swapped after one more question, and a refusal is told", async
   await sees(page, "#notice", `Not done: ${index.refusal}`);
 });
 
+test("a person chooses the copy that a lost partition goes on with", async () => {
+  const nodes = [
+    node("a:1", "master", 0, { state: "down", items: 0 }),
+    node("b:1", "proxy", null, { items: 7 }),
+    node("c:1", "proxy", null, { state: "down", linked: false, items: null }),
+  ];
+  const candidates = [
+    { node: "b:1", items: 7, complete: true, keptUntil: 8, best: true, sentence: "whole up to 8" },
+    { node: "c:1", items: null, complete: false, keptUntil: 4, best: false, sentence: "not known" },
+  ];
+  index.view = topology(nodes);
+  index.view.partitions[0].recovery = { masterEmpty: true, chosen: null, candidates };
+  const page = await visit(browser, index.url);
+  await sees(page, "#p0 .recovery", /b:1\s*the best: 7 items; whole up to 8/);
+  await sees(page, "#p0 .recovery", /c:1\s*not known/);
+  await sees(page, "#p0 .recovery", /a:1\s*0 items; came back empty: to go on with nothing/);
+  const recover = page.getByRole("button", { name: "go on with the copy of b:1" });
+  await recover.click();
+  await sees(page, "dialog", "Go on with the copy of b:1? Writes that it lacks are lost");
+  await page.getByRole("button", { name: "Leave it" }).click();
+  assert.equal(index.orders.some((order) => order.startsWith("POST")), false);
+  await page.getByRole("button", { name: "go on with a:1, empty" }).click();
+  await sees(page, "dialog", "Go on with nothing? a:1 is empty: all keys of partition 0 are lost");
+  await page.keyboard.press("Escape");
+  await recover.click();
+  await page.getByRole("button", { name: "Go on with it" }).click();
+  await sees(page, "#notice", "b:1 was chosen, and takes over.");
+  assert.ok(index.orders.includes("POST /api/v1/partitions/0/recover"));
+  assert.deepEqual(JSON.parse(index.bodies.at(-1)), { from: "b:1" });
+  const posts = index.orders.filter((order) => order.startsWith("POST"));
+  assert.equal(posts.length, 1, "what was not confirmed was ordered");
+
+  index.view = topology(nodes, { version: 8 });
+  index.view.partitions[0].recovery = { masterEmpty: true, chosen: "b:1", candidates };
+  index.happen({ sentence: "b:1 was chosen", version: 8 });
+  await sees(page, "#p0 .recovery", "It goes on with b:1, as soon as that node knows.");
+  assert.equal(await page.getByRole("button", { name: /^go on with/ }).count(), 0);
+  expectNoErrors(page);
+});
+
 test("only a partition with an active slave that stays has a master to swap", async () => {
   const nodes = twoByTwo();
   nodes[1].state = "prepare";

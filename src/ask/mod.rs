@@ -5,6 +5,7 @@ mod client;
 mod words;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -14,6 +15,13 @@ use serde_json::{Value, json};
 
 use crate::outcome::{Output, print};
 use client::{Client, in_path};
+
+/// How long the copy that a person chose may take to serve until they are told to look themselves:
+/// a node that had no role is told of two, one after the other.
+const TAKE_OVER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked at meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Which index is asked.
 #[derive(Debug, Args)]
@@ -82,6 +90,22 @@ pub(crate) struct LeaveFlags {
     whom: Whom,
 }
 
+/// `flare-operator recover`
+#[derive(Debug, Args)]
+pub(crate) struct RecoverFlags {
+    /// The partition whose master is lost, or came back without its data.
+    #[arg(value_name = "PARTITION")]
+    partition: u32,
+
+    /// The node whose copy it goes on with, as `status` lists them; the master itself, if it is
+    /// to go on with nothing.
+    #[arg(long, value_name = "NAME:PORT", value_parser = node_key)]
+    from: NodeKey,
+
+    #[command(flatten)]
+    whom: Whom,
+}
+
 fn node_key(text: &str) -> Result<NodeKey, String> {
     NodeKey::parse(text)
         .ok_or_else(|| "a node is named name:port, such as 10.0.0.7:12121".to_owned())
@@ -134,6 +158,21 @@ pub(crate) fn leave(flags: &LeaveFlags) -> Result<()> {
         true => format!("{node} stays.\n"),
         false => format!("{node} may be stopped now: it is no partition's master.\n"),
     })
+}
+
+/// Runs `flare-operator recover`.
+pub(crate) fn recover(flags: &RecoverFlags) -> Result<()> {
+    let RecoverFlags { partition, from, whom } = flags;
+    let client = Client::new(whom.admin);
+    client.order(&format!("partitions/{partition}/recover"), &json!({ "from": from }))?;
+    let started = Instant::now();
+    loop {
+        let serves = words::serves(&client.get("topology")?, *partition, from);
+        if serves || started.elapsed() >= TAKE_OVER_PATIENCE {
+            return print(&words::recovered(*partition, from, serves));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
 }
 
 fn print_json(value: &Value) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What an index answered, for a person. Unknown fields are passed over and missing ones shown as
 //! `?`: the index may be of another version than this program.
 
+use flare_core::model::NodeKey;
 use serde_json::Value;
 
 use crate::columns;
@@ -14,7 +15,6 @@ pub(super) fn status(topology: &Value, circuit: &Value) -> String {
         wanted(topology),
         breaker(circuit).lines().next().unwrap_or_default(),
     );
-    let of = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let nodes = of(&topology["nodes"]);
     let mut rows = vec![["partition", "master", "slaves", "items"].map(str::to_owned).to_vec()];
     for partition in of(&topology["partitions"]) {
@@ -33,6 +33,9 @@ pub(super) fn status(topology: &Value, circuit: &Value) -> String {
         ]);
     }
     text += &format!("\n{}", columns::aligned(&rows));
+    for partition in of(&topology["partitions"]) {
+        text += &left_of(&partition, &nodes);
+    }
     let spare = nodes.iter().filter(|node| node["partition"].is_null());
     let spare: Vec<String> = spare.map(|node| named(&node["key"], &nodes)).collect();
     if !spare.is_empty() {
@@ -45,6 +48,40 @@ pub(super) fn status(topology: &Value, circuit: &Value) -> String {
         text += &format!("\nin the way:\n{}", ways.concat());
     }
     text
+}
+
+/// What a partition whose master does not serve may go on with, and how it is told to.
+fn left_of(partition: &Value, nodes: &[Value]) -> String {
+    let (recovery, number) = (&partition["recovery"], word(&partition["partition"]));
+    if recovery.is_null() {
+        return String::new();
+    }
+    if !recovery["chosen"].is_null() {
+        let chosen = named(&recovery["chosen"], nodes);
+        return format!("\npartition {number} goes on with {chosen}, as soon as it knows that\n");
+    }
+    let mut rows = vec![["copy", "items", "evidence"].map(str::to_owned).to_vec()];
+    for copy in of(&recovery["candidates"]) {
+        let best = if copy["best"] == true { "the best: " } else { "" };
+        let evidence = format!("{best}{}", word(&copy["sentence"]));
+        rows.push(vec![named(&copy["node"], nodes), word(&copy["items"]), evidence]);
+    }
+    if recovery["masterEmpty"] == true {
+        let evidence = "the master itself came back empty: to go on with nothing".to_owned();
+        rows.push(vec![named(&partition["master"], nodes), "0".to_owned(), evidence]);
+    }
+    if rows.len() == 1 {
+        return format!("\nnothing is known to be left of partition {number} but its master\n");
+    }
+    format!(
+        "\nwhat may be left of partition {number}:\n{}\
+         to go on with one: flare-operator recover {number} --from NAME:PORT\n",
+        columns::aligned(&rows)
+    )
+}
+
+fn of(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
 }
 
 fn wanted(topology: &Value) -> String {
@@ -117,14 +154,32 @@ pub(super) fn breaker(breaker: &Value) -> String {
 
 /// `flare-operator switchover`.
 pub(super) fn switched(partition: u32, topology: &Value) -> String {
-    let partitions = topology["partitions"].as_array();
-    let found = partitions.and_then(|all| all.iter().find(|one| one["partition"] == partition));
-    match found.map(|found| &found["master"]) {
-        Some(master) if !master.is_null() => {
-            format!("{} is the master of partition {partition} now.\n", word(master))
-        }
-        _ => format!("the master of partition {partition} was swapped.\n"),
+    match &partition_of(topology, partition)["master"] {
+        Value::Null => format!("the master of partition {partition} was swapped.\n"),
+        master => format!("{} is the master of partition {partition} now.\n", word(master)),
     }
+}
+
+/// Is this node the master of the partition, and serves it?
+pub(super) fn serves(topology: &Value, partition: u32, node: &NodeKey) -> bool {
+    let found = partition_of(topology, partition);
+    found["master"] == node.as_str() && found["served"] == true
+}
+
+/// `flare-operator recover`.
+pub(super) fn recovered(partition: u32, from: &NodeKey, serves: bool) -> String {
+    match serves {
+        true => format!("{from} is the master of partition {partition} now.\n"),
+        false => format!(
+            "{from} was chosen and is not the master of partition {partition} yet: it becomes it \
+             when it has taken its role in. Look at flare-operator status.\n"
+        ),
+    }
+}
+
+fn partition_of(topology: &Value, partition: u32) -> Value {
+    let found = of(&topology["partitions"]).into_iter().find(|one| one["partition"] == partition);
+    found.unwrap_or_default()
 }
 
 /// A text or a number, as it is.
@@ -133,5 +188,61 @@ fn word(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         _ => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lost(recovery: &Value) -> Value {
+        json!({
+            "cluster": "games", "version": 9,
+            "wanted": {"partitions": 1, "replicas": 2, "paused": false},
+            "nodes": [
+                {"key": "a:1", "role": "master", "state": "down"},
+                {"key": "b:1", "role": "proxy", "state": "active", "partition": null},
+                {"key": "c:1", "role": "proxy", "state": "down", "partition": null},
+            ],
+            "partitions": [{
+                "partition": 0, "master": "a:1", "slaves": [], "items": 0, "served": false,
+                "recovery": recovery,
+            }],
+        })
+    }
+
+    #[test]
+    fn what_is_left_of_a_lost_partition_is_listed_with_the_way_to_go_on() {
+        let candidates = json!([
+            {"node": "b:1", "items": 7, "best": true, "sentence": "whole up to 8"},
+            {"node": "c:1", "items": null, "best": false, "sentence": "never complete"},
+        ]);
+        let view = lost(&json!({"masterEmpty": true, "candidates": candidates, "chosen": null}));
+        let told = status(&view, &json!({}));
+        let left = "what may be left of partition 0:\n\
+                    copy        items  evidence\n\
+                    b:1         7      the best: whole up to 8\n\
+                    c:1 (down)  ?      never complete\n\
+                    a:1 (down)  0      the master itself came back empty: to go on with nothing\n\
+                    to go on with one: flare-operator recover 0 --from NAME:PORT\n";
+        assert!(told.contains(left), "{told}");
+    }
+
+    #[test]
+    fn a_lost_partition_with_a_chosen_copy_or_without_any_is_told_in_a_line() {
+        let view = lost(&json!({"masterEmpty": true, "candidates": [], "chosen": "b:1"}));
+        let told = status(&view, &json!({}));
+        assert!(
+            told.contains("partition 0 goes on with b:1, as soon as it knows that\n"),
+            "{told}"
+        );
+        let view = lost(&json!({"masterEmpty": false, "candidates": [], "chosen": null}));
+        let told = status(&view, &json!({}));
+        assert!(
+            told.contains("nothing is known to be left of partition 0 but its master"),
+            "{told}"
+        );
+        assert!(!told.contains("flare-operator recover"), "{told}");
     }
 }

@@ -12,7 +12,7 @@ pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src
      frame-ancestors 'none'";
 
 /// The parts of the page: path, type, content.
-const PARTS: [(&str, &str, &str); 10] = [
+const PARTS: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
@@ -21,6 +21,7 @@ const PARTS: [(&str, &str, &str); 10] = [
     ("/judge.js", "text/javascript; charset=utf-8", include_str!("page/judge.js")),
     ("/dom.js", "text/javascript; charset=utf-8", include_str!("page/dom.js")),
     ("/draw.js", "text/javascript; charset=utf-8", include_str!("page/draw.js")),
+    ("/recovery.js", "text/javascript; charset=utf-8", include_str!("page/recovery.js")),
     ("/events.js", "text/javascript; charset=utf-8", include_str!("page/events.js")),
     ("/orders.js", "text/javascript; charset=utf-8", include_str!("page/orders.js")),
 ];

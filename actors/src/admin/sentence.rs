@@ -1,8 +1,10 @@
 //! What the core says in variants, said in sentences for the person on call.
 
+use flare_core::model::NodeKey;
+use flare_core::policy::recovery::Candidate;
 use flare_core::policy::watchdog::COPY_STALL_MILLIS;
 use flare_core::stored::Lapse;
-use flare_core::topology::{Blocked, Candidate, Event, Refusal};
+use flare_core::topology::{Blocked, Event, Refusal};
 
 /// What stands in the way, and what to do about it.
 pub(super) fn of_blocked(blocked: &Blocked) -> String {
@@ -33,7 +35,9 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
         Blocked::MasterDown { partition } => format!(
             "Partition {partition} has no master: it is down and no active slave can take over. \
              Its keys can be neither read nor written until the old master is back; start that \
-             node again with its data."
+             node again with its data. Is that lost for good? Then choose a copy to go on with, by \
+             the evidence that `flare-operator status` lists: flare-operator recover {partition} \
+             --from NAME:PORT."
         ),
         Blocked::LeavingMaster { partition, node } => format!(
             "{node} is to be stopped and is still the master of partition {partition}: stopped \
@@ -49,14 +53,7 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
             "{node} may hold the only copy of some keys, so that it is not emptied and gets no \
              role. Look at what it holds; when it may go, empty it by hand (flush_all)."
         ),
-        Blocked::CameBackEmpty { partition, node, candidates } => format!(
-            "{node}, the master of partition {partition}, came back without its data, while other \
-             nodes may hold what is left of it: {}. Start it with its data again, or bring those \
-             nodes back that do not answer. Is it lost? Then choose the copy to go on with: POST \
-             /api/v1/partitions/{partition}/recover {{\"from\": \"host:port\"}}, or {node} itself \
-             to go on with nothing.",
-            of_candidates(candidates)
-        ),
+        Blocked::CameBackEmpty { partition, node, best } => of_empty_return(*partition, node, best),
         Blocked::CopyStalled { node } => format!(
             "{node} copies its data, and no item has come to it for {} minutes. Its role is given \
              to another node, or to it again once it has ended; if it does not end, restart it.",
@@ -78,17 +75,34 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
     }
 }
 
-/// Each node, with what speaks for its copy and what against it.
-fn of_candidates(candidates: &[Candidate]) -> String {
-    let one = |candidate: &Candidate| {
-        let items = match candidate.items {
-            Some(items) => format!("{items} items"),
-            None => "what it holds is not known now".to_owned(),
-        };
-        let against = candidate.lapse.as_ref().map_or("a whole copy".to_owned(), of_lapse);
-        format!("{} ({items}; {against})", candidate.node)
+/// What a person is asked when a master came back without its data.
+fn of_empty_return(partition: i32, node: &NodeKey, best: &Option<NodeKey>) -> String {
+    let choice = match best {
+        Some(best) => format!(
+            "or go on with the best copy that is left, which must not take over by itself \
+             (spec.promoteLapsed is false, or it is going to be stopped): \
+             flare-operator recover {partition} --from {best}"
+        ),
+        None => format!(
+            "or bring back the nodes that do not answer: a copy takes over when all of them are \
+             seen and it is clearly the best. Else choose one, by the evidence that \
+             `flare-operator status` lists: flare-operator recover {partition} --from NAME:PORT, \
+             where {node} itself goes on with nothing"
+        ),
     };
-    candidates.iter().map(one).collect::<Vec<_>>().join(", ")
+    format!(
+        "{node}, the master of partition {partition}, came back without its data, while other \
+         nodes may hold what is left of it. Start it with its data again, {choice}."
+    )
+}
+
+/// What speaks for a node's copy, and what against it.
+pub(super) fn of_candidate(candidate: &Candidate) -> String {
+    let against = candidate.lapse.as_ref().map_or("a whole copy".to_owned(), of_lapse);
+    match candidate.items {
+        Some(_) => against,
+        None => format!("what it holds is not known now; {against}"),
+    }
 }
 
 /// Why a change was not made.
@@ -110,21 +124,23 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
                               it again instead"
             .to_owned(),
         Refusal::NotAllowed => "in automatic mode only the node itself may ask for that".to_owned(),
-        Refusal::OnlyAutomatic => "in manual mode the index hands nothing over by itself; swap \
-                                   the master with a slave (switchover)"
+        Refusal::OnlyAutomatic => "only an index that assigns by a manifest does that. By hand, \
+                                   move a master with `flare-operator switchover`, and replace \
+                                   one that is down with `node role`"
             .to_owned(),
         Refusal::Listed => "the manifest has the node leave: take it off the list there".to_owned(),
         Refusal::StillMaster => "it is noted as leaving, but nobody could take its partition over \
                                  yet; do not stop it, and ask again"
             .to_owned(),
         Refusal::NoSuccessor => "no active slave could take over".to_owned(),
-        Refusal::NotLost => {
-            "the partition has a master that serves, or that is back with its data \
-                             and is about to"
-                .to_owned()
-        }
+        Refusal::NotLost => "nothing is to be recovered: the partition has a master that serves, \
+                             or that is back with its data and is about to, or there is no such \
+                             partition"
+            .to_owned(),
         Refusal::NoCopy(why) => format!("its copy cannot take over: {why}"),
-        Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead".to_owned(),
+        Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead. Bring them \
+                                 back, or close it (flare-operator breaker reset), and ask again"
+            .to_owned(),
         Refusal::Busy => {
             "another change of roles is under way; ask again when it is done".to_owned()
         }

@@ -4,6 +4,7 @@
 //! milliseconds, durations milliseconds, unless the name says otherwise.
 
 mod breaker;
+mod recovery;
 mod sessions;
 
 pub use breaker::{BreakerSettingsView, BreakerView, breaker};
@@ -12,6 +13,7 @@ use flare_core::stored::{Lapse, LapseCause, StoredNode};
 use flare_core::topology::{Blocked, Event, Facts, Mode, may_stop};
 use serde::Serialize;
 
+pub use recovery::{CandidateView, RecoveryView};
 pub use sessions::*;
 
 use super::sentence;
@@ -82,6 +84,8 @@ pub struct PartitionView {
     pub active_copies: usize,
     /// The items its master shows; `null` when it was not asked yet.
     pub items: Option<u64>,
+    /// What it may go on with, while its master is down or came back empty; else `null`.
+    pub recovery: Option<RecoveryView>,
 }
 
 /// One node.
@@ -205,6 +209,7 @@ pub fn topology(
 pub(super) fn partitions(overview: &Overview) -> Vec<PartitionView> {
     let entries = || overview.snapshot.entries();
     let masters = entries().filter(|(_, entry)| entry.role == Role::Master);
+    let mut recoveries = recovery::recoveries(overview);
     let count = masters.map(|(_, entry)| entry.partition + 1).max().unwrap_or(0).max(0);
     let mut partitions: Vec<PartitionView> = (0..count)
         .map(|partition| PartitionView {
@@ -214,6 +219,7 @@ pub(super) fn partitions(overview: &Overview) -> Vec<PartitionView> {
             served: false,
             active_copies: 0,
             items: None,
+            recovery: recoveries.remove(&partition),
         })
         .collect();
     for (key, entry) in entries() {

@@ -1,6 +1,6 @@
 //! Events as log lines: one line each, with the node, from, to, why and the version.
 
-use flare_core::model::State;
+use flare_core::model::{NodeKey, State};
 use flare_core::topology::{Blocked, DownReason, Event};
 use tracing::{error, info, warn};
 
@@ -61,6 +61,16 @@ fn log_blocked(blocked: &Blocked) {
     match blocked {
         Blocked::PartitionReduction { have, wanted } => {
             error!(have, wanted, "{HEADLINE}: nothing was changed");
+        }
+        Blocked::CameBackEmpty { partition, node, best } => {
+            let best = best.as_ref().map(NodeKey::as_str);
+            error!(
+                partition,
+                %node,
+                best,
+                "a master came back empty: a person is asked which copy to go on with \
+                 (flare-operator status, flare-operator recover)"
+            );
         }
         other => warn!(blocked = ?other, "in the way of the wanted shape"),
     }

@@ -3,6 +3,7 @@
 mod orders;
 mod probe;
 mod reads;
+mod recovery;
 mod scrape;
 mod stream;
 

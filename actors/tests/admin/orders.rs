@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use flare_actors::logs::{self, LogFormat};
-use flare_actors::overview::{RecoverPartition, SwitchMaster};
+use flare_actors::overview::SwitchMaster;
 use flare_actors::topology::PrepareToLeave;
 use flare_core::model::{NodeKey, Role, State};
 use flare_core::topology::{HandoverHow, HandoverWay, Origin};
@@ -254,34 +254,4 @@ fn what_the_sandbox_cannot_do_is_a_sentence() {
             assert!(response.body.contains(sentence), "{}", response.body);
         });
     }
-}
-
-#[test]
-fn a_person_chooses_the_copy_that_a_lost_partition_goes_on_with() {
-    with_admin(
-        one_down(),
-        |_| (),
-        |server, probe| async move {
-            let post = async |partition: &str, body| {
-                let line = format!("POST /api/v1/partitions/{partition}/recover");
-                request(server, &line, &[WRITE, JSON], body).await
-            };
-            let wish = r#"{"from": "b:12121"}"#;
-            assert_eq!(post("0", wish).await.status, 200);
-            let refused = post("1", wish).await;
-            assert_eq!(refused.status, 409);
-            assert!(refused.body.contains("has a master that serves"), "{}", refused.body);
-            assert_eq!(post("x", wish).await.status, 400);
-            assert_eq!(post("0", "{}").await.status, 400, "nothing is chosen by silence");
-            assert_eq!(post("0", r#"{"from": "b"}"#).await.status, 400);
-            let line = "POST /api/v1/partitions/0/recover";
-            let bare = request(server, line, &[JSON], wish).await;
-            assert_eq!(bare.status, 403, "another page must not do it");
-            let from = NodeKey::new("b", 12121);
-            let recover =
-                |partition| Ordered::Recover(RecoverPartition { partition, from: from.clone() });
-            let seen = probe.send(Do(Box::new(|probe: &mut Probe| probe.orders.clone()))).await;
-            assert_eq!(seen.unwrap(), [recover(0), recover(1)]);
-        },
-    );
 }

@@ -196,7 +196,7 @@ fn the_page_is_whole_and_may_load_nothing_from_elsewhere() {
                 to_read
                     .extend(named.map(str::to_owned).filter(|piece| found.insert(piece.clone())));
             }
-            assert_eq!(found.len(), 10, "{found:?}");
+            assert_eq!(found.len(), 11, "{found:?}");
         },
     );
 }

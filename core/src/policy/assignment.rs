@@ -136,7 +136,8 @@ impl<'a> Planner<'a> {
             let is_chosen = stored.recoveries.contains_key(&partition);
             if self.came_back_empty(master) && !candidates.is_empty() && !is_chosen {
                 let node = master.clone();
-                self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node, candidates });
+                let best = recovery::best(&candidates).map(|best| best.node.clone());
+                self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node, best });
             }
         }
         self.plan.blocked.extend(apart::in_one_zone(self.shape, self.view.facts));

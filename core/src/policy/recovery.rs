@@ -15,7 +15,30 @@ use crate::policy::action::Action;
 use crate::policy::assignment::{Planner, View};
 use crate::policy::promotion::{self, LastResort};
 use crate::stored::{Holding, Lapse, LapseCause, StoredNode, StoredTopology};
-use crate::topology::{Candidate, Facts};
+use crate::topology::Facts;
+
+/// A node that may hold what is left of a partition whose master is dead, with the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeKey,
+    /// What is known against its copy; `None` for a whole one.
+    pub lapse: Option<Lapse>,
+    /// Its `curr_items`; `None` while it does not answer, or may be about to be emptied.
+    pub items: Option<u64>,
+}
+
+impl Candidate {
+    /// Was its copy ever complete?
+    pub fn was_whole(&self) -> bool {
+        self.lapse.is_none_or(|lapse| lapse.cause != LapseCause::Unfinished)
+    }
+
+    /// The last map version in which it got every write, as far as is known.
+    pub fn kept_until(&self) -> u64 {
+        self.lapse.map_or(u64::MAX, |lapse| lapse.version)
+    }
+}
 
 /// The nodes other than `master` that may hold keys of its partition: its slaves, and proxies that
 /// were; but for those that are known to hold nothing.

@@ -220,7 +220,9 @@ impl Topology {
             jumps.map(|(node, shown)| Blocked::VersionJump { node: node.clone(), shown: *shown }),
         );
         let news = blocked.difference(&self.blocked).cloned().map(Event::Blocked);
-        let gone = self.blocked.difference(&blocked).cloned().map(Event::Unblocked);
+        let gone = self.blocked.difference(&blocked);
+        let gone = gone.filter(|old| !blocked.iter().any(|new| new.replaces(old)));
+        let gone = gone.cloned().map(Event::Unblocked);
         step.effects.extend(news.chain(gone).map(Effect::Happened));
         self.blocked = blocked;
     }

@@ -25,6 +25,8 @@ pub struct Manifest {
     pub leaving: Vec<String>,
     /// `spec.circuitBreaker.autoResetEnabled`.
     pub breaker_resets: bool,
+    /// `spec.promoteLapsed`.
+    pub promote_lapsed: bool,
 }
 
 impl Manifest {
@@ -41,6 +43,7 @@ impl Manifest {
             breaker: true,
             leaving: Vec::new(),
             breaker_resets: true,
+            promote_lapsed: true,
         }
     }
 
@@ -65,6 +68,13 @@ impl Manifest {
     #[must_use]
     pub fn without_auto_reset(mut self) -> Self {
         self.breaker_resets = false;
+        self
+    }
+
+    /// With copies that lack something taking over only when a person says so.
+    #[must_use]
+    pub fn without_lapsed_masters(mut self) -> Self {
+        self.promote_lapsed = false;
         self
     }
 
@@ -97,7 +107,7 @@ impl Manifest {
         );
         let Self { partitions, replicas, interval_millis: interval, grace_seconds, .. } = self;
         let Self { read_timeout_millis: timeout, threshold, breaker, .. } = self;
-        let Self { breaker_resets, leaving, lapse_millis: lapse, .. } = self;
+        let Self { breaker_resets, leaving, lapse_millis: lapse, promote_lapsed, .. } = self;
         write!(
             text,
             "  partitions: {partitions}\n  replicas: {replicas}\n  \
@@ -105,7 +115,7 @@ impl Manifest {
              threshold: {threshold}, \
              lapseMillis: {lapse}}}\n  startupGraceSeconds: {grace_seconds}\n  \
              circuitBreaker: {{enabled: {breaker}, autoResetEnabled: {breaker_resets}}}\n  \
-             nodes: {{leaving: {leaving:?}}}\n"
+             nodes: {{leaving: {leaving:?}}}\n  promoteLapsed: {promote_lapsed}\n"
         )
         .expect("writing to a string cannot fail");
         text

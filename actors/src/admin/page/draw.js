@@ -1,6 +1,7 @@
 // Draws the frame (header, alerts, sandbox) and the partitions with their nodes.
 
 import { make, setAttribute, setText, short, sync, whole } from "/dom.js";
+import { createRecovery, drawRecovery } from "/recovery.js";
 import { hasLapsed, isBehind, judge, needsAttention, verdict, wantedCopies } from "/judge.js";
 
 /** With more partitions than this there is a strip to find them by. */
@@ -182,7 +183,7 @@ function createCard({ partition }) {
   const swap = make("button", { type: "button", class: "small", "aria-label": label }, "swap");
   const head = make("div", { class: "card-head" }, title, make("span", { class: "quiet" }), swap);
   const nodes = make("ul", { class: "nodes" });
-  return make("article", { class: "card", id: `p${partition}` }, head, nodes);
+  return make("article", { class: "card", id: `p${partition}` }, head, nodes, createRecovery());
 }
 
 function updateCard(card, partition, context) {
@@ -197,7 +198,9 @@ function updateCard(card, partition, context) {
   swap.onclick = () => context.actions.switchMaster(partition.partition);
   const level = !partition.served ? "error" : partition.attention ? "warning" : "good";
   setAttribute(card, "data-level", level);
-  drawNodes(card.lastChild, partition.nodes, context);
+  const [, nodes, recovery] = card.children;
+  drawNodes(nodes, partition.nodes, context);
+  drawRecovery(recovery, partition, context.actions);
 }
 
 function drawNodes(list, nodes, context) {

@@ -1,5 +1,5 @@
-// What a person orders: swap a master, have a node leave or stay, forget it, close the breaker; and
-// in the sandbox kill, freeze, revive and add.
+// What a person orders: swap a master, choose the copy to go on with, have a node leave or stay,
+// forget it, close the breaker; and in the sandbox kill, freeze, revive and add.
 
 /** Other pages cannot send this header; without it the index changes nothing. */
 const HEADERS = { "x-flare-admin": "1", "content-type": "application/json" };
@@ -17,6 +17,10 @@ export const forget = (node) => send("DELETE", `/api/v1/nodes/${encodeURICompone
 /** Swaps the master of a partition with an active slave; answered when that is over. */
 export const switchMaster = (partition) =>
   send("POST", `/api/v1/partitions/${partition}/switchover`, {});
+
+/** The partition goes on with what this node has; its master, when it is to go on with nothing. */
+export const recover = (partition, from) =>
+  send("POST", `/api/v1/partitions/${partition}/recover`, { from });
 
 /** The node is going to be stopped: answered when it may be. Or, with `cancel`, it stays. */
 export const leave = (node, cancel) =>

@@ -7,7 +7,7 @@ import { drawEvents } from "/events.js";
 import { drawFrame, drawPartitions } from "/draw.js";
 import { follow } from "/live.js";
 import {
-  add, closeBreaker, forget, leave, order, sandboxNodes, switchMaster,
+  add, closeBreaker, forget, leave, order, recover, sandboxNodes, switchMaster,
 } from "/orders.js";
 
 /** Events that are kept on the screen. */
@@ -76,6 +76,16 @@ const actions = {
     if (await confirmed(text, "Leave it", "Swap it")) {
       notice(`The master of partition ${partition} is being swapped …`);
       run(() => switchMaster(partition), `The master of partition ${partition} was swapped.`);
+    }
+  },
+  recover: async (partition, node, isEmpty) => {
+    const text = isEmpty
+      ? `Go on with nothing? ${node} is empty: all keys of partition ${partition} are lost, and ` +
+        "what other nodes hold of them is emptied."
+      : `Go on with the copy of ${node}? Writes that it lacks are lost: the other nodes of ` +
+        `partition ${partition} are emptied and copied again once it serves.`;
+    if (await confirmed(text, "Leave it", isEmpty ? "Go on empty" : "Go on with it")) {
+      run(() => recover(partition, node), `${node} was chosen, and takes over.`);
     }
   },
   leave: async (node) => {

@@ -1,7 +1,6 @@
 //! What stands between a cluster and its wanted shape, and stays until a person or time mends it.
 
 use crate::model::NodeKey;
-use crate::stored::{Lapse, LapseCause};
 use crate::zones::Zone;
 
 /// Why the cluster does not get the shape that is wanted (automatic mode).
@@ -54,9 +53,10 @@ pub enum Blocked {
         partition: i32,
         /// The master.
         node: NodeKey,
-        /// Who may hold what is left, in key order. None of them is clearly the best, or it must
-        /// not take over by itself.
-        candidates: Vec<Candidate>,
+        /// The best copy by the evidence, which must not take over by itself; `None` while no
+        /// copy is clearly the best. The evidence itself comes and goes, and is no part of this:
+        /// [`candidates`](crate::policy::recovery::candidates).
+        best: Option<NodeKey>,
     },
     /// All copies of the partition lie in one zone, whose loss takes them all. It stays so until
     /// one of them is made anew while a node of another zone is free: nothing is moved for it.
@@ -99,25 +99,15 @@ pub enum Blocked {
     },
 }
 
-/// A node that may hold what is left of a partition whose master is dead, with the evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Candidate {
-    /// The node.
-    pub node: NodeKey,
-    /// What is known against its copy; `None` for a whole one.
-    pub lapse: Option<Lapse>,
-    /// Its `curr_items`; `None` while it does not answer, or may be about to be emptied.
-    pub items: Option<u64>,
-}
-
-impl Candidate {
-    /// Was its copy ever complete?
-    pub fn was_whole(&self) -> bool {
-        self.lapse.is_none_or(|lapse| lapse.cause != LapseCause::Unfinished)
-    }
-
-    /// The last map version in which it got every write, as far as is known.
-    pub fn kept_until(&self) -> u64 {
-        self.lapse.map_or(u64::MAX, |lapse| lapse.version)
+impl Blocked {
+    /// Is this what is to be said now instead of `old`, about the same trouble?
+    pub(crate) fn replaces(&self, old: &Self) -> bool {
+        match (self, old) {
+            (
+                Self::CameBackEmpty { partition, node, .. },
+                Self::CameBackEmpty { partition: old_partition, node: old_node, .. },
+            ) => (partition, node) == (old_partition, old_node),
+            _ => false,
+        }
     }
 }

@@ -9,7 +9,7 @@ mod event;
 mod input;
 mod refusal;
 
-pub use blocked::{Blocked, Candidate};
+pub use blocked::Blocked;
 pub use effect::{Answer, Effect, Step, Targets};
 pub use event::Event;
 pub use input::{

@@ -1,18 +1,26 @@
 //! The commands of `flare-operator` for an index that runs: what they order happens, and their exit
 //! codes say so.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::case;
+use super::returning_lost::lose_master;
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
+use crate::suite::eventually::eventually;
 use crate::suite::index::Manifest;
 use crate::suite::runner::Case;
 
 pub(super) const CASES: &[Case] = &[
     case!("commands/switchover moves the master and keeps every key", switchover),
     case!("commands/leave hands the partition over before the node is stopped", leave),
+    case!("commands/recover goes on with the copy that a person chooses", recover),
 ];
+
+/// How long the index may take to see what came back.
+const SOON: Duration = Duration::from_secs(30);
 
 /// What a command must end with, and say.
 async fn says(cluster: &Cluster, args: &[&str], code: i32, sentence: &str) -> Result<()> {
@@ -52,4 +60,33 @@ async fn leave(ctx: Context) -> Result<()> {
     cluster.node_mut(&old)?.start().await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
+}
+
+/// The master loses its data, and the slave's copy may not take over by itself: what a person is
+/// shown, and what they order.
+async fn recover(ctx: Context) -> Result<()> {
+    let manifest = Manifest::shape(1, 2).without_breaker().without_lapsed_masters();
+    let mut cluster = Cluster::auto(&ctx, manifest, 2).await?;
+    let ledger = cluster.fill("k", 40).await?;
+    let (master, slave) = (cluster.master(0).await?, cluster.slaves(0).await?.remove(0));
+    lose_master(&mut cluster, &master, &slave).await?;
+    cluster.node_mut(&master)?.start().await?;
+    let asked = || async {
+        let (_, told) = cluster.index.run_command(&["status"]).await?;
+        let row = told.lines().find(|line| line.starts_with(&slave)).unwrap_or_default();
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let evidence = "40 the best: it was a whole copy up to map version";
+        ensure!(words.join(" ").starts_with(&format!("{slave} {evidence}")), "{told}");
+        says(&cluster, &["status"], 0, "the master itself came back empty").await?;
+        let command = format!("flare-operator recover 0 --from {slave}");
+        says(&cluster, &["status"], 0, &command).await
+    };
+    eventually(SOON, "a person to be asked", asked).await?;
+    says(&cluster, &["recover", "0", "--from", "127.0.0.1:1"], 1, "there is no such node").await?;
+    says(&cluster, &["recover", "7", "--from", &slave], 1, "nothing is to be recovered").await?;
+    let done = format!("{slave} is the master of partition 0 now.");
+    says(&cluster, &["recover", "0", "--from", &slave], 0, &done).await?;
+    cluster.takes_shape(1, 2).await?;
+    cluster.readable(&ledger).await?;
+    says(&cluster, &["recover", "0", "--from", &slave], 1, "nothing is to be recovered").await
 }

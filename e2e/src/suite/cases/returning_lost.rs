@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Stops the slave in order, then kills the master, whose data is lost with it; starts the slave
 /// again. What it holds is all that is left.
-async fn lose_master(cluster: &mut Cluster, master: &str, slave: &str) -> Result<()> {
+pub(super) async fn lose_master(cluster: &mut Cluster, master: &str, slave: &str) -> Result<()> {
     cluster.node_mut(slave)?.terminate().await?;
     cluster.sees(slave, "down", |entry| entry.state == State::Down).await?;
     cluster.node_mut(master)?.kill().await?;
