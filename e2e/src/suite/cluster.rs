@@ -70,6 +70,23 @@ impl Cluster {
         Ok(())
     }
 
+    /// Waits until the index has looked into every node, and each has the present map.
+    pub async fn seen(&self) -> Result<()> {
+        eventually(PATIENCE, "the index to see all nodes", || async {
+            let (_, body) = self.index.admin("/api/v1/topology").await?;
+            let view: serde_json::Value = serde_json::from_str(&body)?;
+            let nodes = view["nodes"].as_array().into_iter().flatten();
+            let version = view["version"].as_u64();
+            let seen = |node: &&serde_json::Value| {
+                node["items"].is_number() && node["acknowledged"].as_u64() >= version
+            };
+            let seen = nodes.filter(seen).count();
+            ensure!(seen == self.nodes.len(), "{seen} of {}", self.nodes.len());
+            Ok(())
+        })
+        .await
+    }
+
     /// The node with this key.
     pub fn node(&self, key: &str) -> Result<&Node> {
         let found = self.nodes.iter().find(|node| node.key() == key);

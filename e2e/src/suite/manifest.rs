@@ -1,5 +1,6 @@
 //! The manifest that a suite gives to an index in automatic mode.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// What the automatic mode should aim at: a FlareCluster manifest.
@@ -23,6 +24,10 @@ pub struct Manifest {
     pub breaker: bool,
     /// `spec.nodes.leaving`: nodes that are going to be stopped.
     pub leaving: Vec<String>,
+    /// `spec.nodes.zones`: node keys by zone.
+    pub zones: BTreeMap<String, Vec<String>>,
+    /// `spec.paused`.
+    pub paused: bool,
     /// `spec.circuitBreaker.autoResetEnabled`.
     pub breaker_resets: bool,
     /// `spec.promoteLapsed`.
@@ -42,6 +47,8 @@ impl Manifest {
             grace_seconds: 30,
             breaker: true,
             leaving: Vec::new(),
+            zones: BTreeMap::new(),
+            paused: false,
             breaker_resets: true,
             promote_lapsed: true,
         }
@@ -99,6 +106,16 @@ impl Manifest {
         self
     }
 
+    /// With these nodes in these zones.
+    #[must_use]
+    pub fn zoned(mut self, nodes: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.zones.clear();
+        for (node, zone) in nodes {
+            self.zones.entry(zone).or_default().push(node);
+        }
+        self
+    }
+
     /// The manifest as YAML.
     pub fn yaml(&self) -> String {
         let mut text = String::from(
@@ -107,15 +124,17 @@ impl Manifest {
         );
         let Self { partitions, replicas, interval_millis: interval, grace_seconds, .. } = self;
         let Self { read_timeout_millis: timeout, threshold, breaker, .. } = self;
-        let Self { breaker_resets, leaving, lapse_millis: lapse, promote_lapsed, .. } = self;
+        let Self { breaker_resets, leaving, zones, paused, .. } = self;
+        let Self { lapse_millis: lapse, promote_lapsed, .. } = self;
         write!(
             text,
-            "  partitions: {partitions}\n  replicas: {replicas}\n  \
+            "  partitions: {partitions}\n  replicas: {replicas}\n  paused: {paused}\n  \
              monitor: {{intervalMillis: {interval}, readTimeoutMillis: {timeout}, \
              threshold: {threshold}, \
              lapseMillis: {lapse}}}\n  startupGraceSeconds: {grace_seconds}\n  \
              circuitBreaker: {{enabled: {breaker}, autoResetEnabled: {breaker_resets}}}\n  \
-             nodes: {{leaving: {leaving:?}}}\n  promoteLapsed: {promote_lapsed}\n"
+             nodes: {{leaving: {leaving:?}, zones: {zones:?}}}\n  \
+             promoteLapsed: {promote_lapsed}\n"
         )
         .expect("writing to a string cannot fail");
         text

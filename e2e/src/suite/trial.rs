@@ -74,10 +74,22 @@ pub struct Trial {
 impl Trial {
     /// Sets the stage.
     pub async fn begin(ctx: &Context, stage: Stage) -> Result<Self> {
-        let shape = (stage.manifest.partitions, stage.manifest.replicas);
-        let mut index = ctx.auto_index(stage.manifest)?;
-        index.start().await?;
+        Self::begin_in(ctx, stage, &[]).await
+    }
+
+    /// Sets the stage, with nodes in zones: the first in the zone of the first name, and so on.
+    /// Nothing is assigned before the index has seen all nodes.
+    pub async fn begin_in(ctx: &Context, stage: Stage, zones: &[&str]) -> Result<Self> {
+        let Stage { manifest, .. } = stage;
+        let shape = (manifest.partitions, manifest.replicas);
+        let mut index = ctx.auto_index(manifest.clone())?;
         let mut nodes = ctx.nodes(stage.nodes, &index)?;
+        let keys = nodes.iter().map(Node::key);
+        let zoned = keys.zip(zones.iter().map(|&zone| zone.to_owned()));
+        let manifest = manifest.zoned(zoned);
+        let waits = Manifest { paused: !zones.is_empty(), ..manifest.clone() };
+        index.set_manifest(waits)?;
+        index.start().await?;
         for node in &mut nodes {
             node.setting("replication-type", stage.mode.name());
             for (key, value) in stage.settings {
@@ -90,6 +102,10 @@ impl Trial {
         let witness = Witness::begin(index.addr(), nodes.iter().map(|node| node.addr()));
         let mut cluster = Cluster { index, nodes };
         cluster.start_nodes().await?;
+        if !zones.is_empty() {
+            cluster.seen().await?;
+            cluster.index.set_manifest(manifest)?;
+        }
         cluster.takes_shape(shape.0, shape.1).await?;
         let ledger = cluster.fill("k", KEYS).await?;
         let mut trial = Self { cluster, ledger, witness, shape };

@@ -22,6 +22,7 @@ mod returning_lost;
 mod scale_out;
 mod sync_mode;
 mod zone;
+mod zones;
 
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ const SUITES: &[&[Case]] = &[
     restarts::CASES,
     flapping::CASES,
     zone::CASES,
+    zones::CASES,
     input::CASES,
 ];
 

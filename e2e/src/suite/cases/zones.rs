@@ -1,0 +1,157 @@
+//! Zones that are told by the manifest: copies of a partition lie in different racks, a dead
+//! master's place is taken in another rack, and a whole rack may die.
+//!
+//! In each case racks are given to nodes so that an index that does not ask for them, and goes by
+//! the order of keys, does the wrong thing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::case;
+use crate::suite::blow::Blow;
+use crate::suite::cluster::Cluster;
+use crate::suite::context::Context;
+use crate::suite::eventually::{PATIENCE, eventually, throughout};
+use crate::suite::index::Manifest;
+use crate::suite::map::NodeMap;
+use crate::suite::runner::Case;
+use crate::suite::trial::{Mode, Stage, Trial};
+
+pub(super) const CASES: &[Case] = &[
+    case!("zones/a master that dies is replaced from another rack", promotion),
+    case!("zones/one of two racks dies without the breaker", rack_dies(TWO_RACKS, false)),
+    case!("zones/one of three racks dies and comes back", rack_dies(THREE_RACKS, true)),
+    case!("zones/copies in one rack are told of and not moved", told),
+];
+
+/// Two partitions of two.
+const TWO_RACKS: &[&str] = &["rack-1", "rack-2", "rack-1", "rack-2"];
+/// Three partitions of two.
+const THREE_RACKS: &[&str] = &["rack-1", "rack-2", "rack-3", "rack-1", "rack-2", "rack-3"];
+
+/// How long nothing may move because zones were told; the manifest is looked at once a second.
+const WATCHED: Duration = Duration::from_secs(2);
+
+/// The rack of a node.
+fn rack<'a>(cluster: &Cluster, racks: &[&'a str], key: &str) -> Result<&'a str> {
+    let at = cluster.nodes.iter().position(|node| node.key() == key);
+    at.and_then(|at| racks.get(at).copied()).with_context(|| format!("{key} has no rack"))
+}
+
+/// The nodes of a rack.
+fn nodes_of(cluster: &Cluster, racks: &[&str], rack: &str) -> Vec<String> {
+    let all = cluster.nodes.iter().zip(racks);
+    all.filter(|(_, of)| **of == rack).map(|(node, _)| node.key()).collect()
+}
+
+fn stage(manifest: Manifest, nodes: usize) -> Stage {
+    Stage { manifest, nodes, mode: Mode::Sync, settings: &[] }
+}
+
+/// What stands in the way, by kind, as the index tells.
+async fn blocked(cluster: &Cluster) -> Result<BTreeSet<String>> {
+    let (status, body) = cluster.index.admin("/api/v1/topology").await?;
+    ensure!(status == 200, "the topology answers {status}: {body}");
+    let view: serde_json::Value = serde_json::from_str(&body)?;
+    let kinds = view["blocked"].as_array().into_iter().flatten().map(|what| &what["kind"]);
+    Ok(kinds.filter_map(|kind| kind.as_str().map(ToOwned::to_owned)).collect())
+}
+
+/// Master and one slave are in one rack, the other slave, which comes last, in another.
+async fn promotion(ctx: Context) -> Result<()> {
+    let racks = ["rack-1", "rack-1", "rack-2"];
+    let mut trial = Trial::begin_in(&ctx, stage(Manifest::shape(1, 3), 3), &racks).await?;
+    let old = trial.cluster.master(0).await?;
+    let old_rack = rack(&trial.cluster, &racks, &old)?;
+    let wound = Blow::Kill.strike(&mut trial.cluster, &old).await?;
+    let new = trial.replaced(&old, 0).await?;
+    let new_rack = rack(&trial.cluster, &racks, &new)?;
+    ensure!(new_rack != old_rack, "{new} of {new_rack} took over from {old} of {old_rack}");
+    trial.cluster.readable(&trial.ledger).await?;
+    trial.life_goes_on("after").await?;
+    wound.heal(&mut trial.cluster).await?;
+    trial.end().await.map(drop)
+}
+
+/// Every partition has its copies in two racks, so that each rack may die.
+async fn rack_dies(ctx: Context, racks: &'static [&'static str], breaker: bool) -> Result<()> {
+    let partitions = racks.len() / 2;
+    let manifest = Manifest { breaker, ..Manifest::shape(u32::try_from(partitions)?, 2) };
+    let mut trial = Trial::begin_in(&ctx, stage(manifest, racks.len()), racks).await?;
+    let map = trial.cluster.agreed().await?;
+    let partitions = i32::try_from(partitions)?;
+    for partition in 0..partitions {
+        let (master, slave) = (trial.cluster.master(partition).await?, map.slaves(partition)[0]);
+        let of_master = rack(&trial.cluster, racks, &master)?;
+        let of_slave = rack(&trial.cluster, racks, slave)?;
+        ensure!(of_master != of_slave, "partition {partition} lies in {of_master} alone:\n{map}");
+    }
+    let mut wounds = Vec::new();
+    for key in nodes_of(&trial.cluster, racks, "rack-1") {
+        wounds.push(Blow::Kill.strike(&mut trial.cluster, &key).await?);
+    }
+    trial
+        .cluster
+        .agree("every partition to be served elsewhere", |map| {
+            let served = |partition: &i32| {
+                map.master(*partition).is_some_and(|master| {
+                    rack(&trial.cluster, racks, master).is_ok_and(|rack| rack != "rack-1")
+                })
+            };
+            ensure!((0..partitions).all(|partition| served(&partition)), "{map}");
+            Ok(())
+        })
+        .await?;
+    trial.cluster.readable(&trial.ledger).await?;
+    trial.life_goes_on("after").await?;
+    for wound in wounds {
+        wound.heal(&mut trial.cluster).await?;
+    }
+    let (cluster, _) = trial.end().await?;
+    let left = blocked(&cluster).await?;
+    ensure!(!left.contains("one_zone"), "after the return some copies share a rack: {left:?}");
+    Ok(())
+}
+
+/// Zones are told of a cluster that has its shape: it is said that both copies are in one rack, and
+/// they stay where they are, though a node of another rack is free.
+async fn told(ctx: Context) -> Result<()> {
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
+    let ledger = cluster.fill("k", 40).await?;
+    let map = cluster.agreed().await?;
+    let in_racks = |map: &NodeMap, of_slave: &str| {
+        let rack = |key: &str| match map.slaves(0).contains(&key) {
+            true => of_slave.to_owned(),
+            false if map.master(0) == Some(key) => "rack-1".to_owned(),
+            false => "rack-2".to_owned(),
+        };
+        let nodes: Vec<_> =
+            cluster.nodes.iter().map(|node| (node.key(), rack(&node.key()))).collect();
+        Manifest::shape(1, 2).zoned(nodes)
+    };
+    let (same, other) = (in_racks(&map, "rack-1"), in_racks(&map, "rack-2"));
+    cluster.index.set_manifest(same)?;
+    eventually(PATIENCE, "one_zone to be said", || async {
+        let kinds = blocked(&cluster).await?;
+        ensure!(kinds.contains("one_zone"), "{kinds:?}");
+        Ok(())
+    })
+    .await?;
+    throughout(WATCHED, "nothing moves", || async {
+        let now = cluster.index.map().await?;
+        ensure!(now == map, "the map became\n{now}");
+        Ok(())
+    })
+    .await?;
+    cluster.index.set_manifest(other)?;
+    eventually(PATIENCE, "one_zone to be taken back", || async {
+        let kinds = blocked(&cluster).await?;
+        ensure!(!kinds.contains("one_zone"), "{kinds:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(cluster.index.map().await? == map, "something moved");
+    cluster.readable(&ledger).await
+}
