@@ -27,9 +27,9 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Two partitions of two.
-const TWO_RACKS: &[&str] = &["rack-1", "rack-2", "rack-1", "rack-2"];
+const TWO_RACKS: &[&str] = &["rack-1", "rack-1", "rack-2", "rack-2"];
 /// Three partitions of two.
-const THREE_RACKS: &[&str] = &["rack-1", "rack-2", "rack-3", "rack-1", "rack-2", "rack-3"];
+const THREE_RACKS: &[&str] = &["rack-1", "rack-1", "rack-2", "rack-2", "rack-3", "rack-3"];
 
 /// How long nothing may move because zones were told; the manifest is looked at once a second.
 const WATCHED: Duration = Duration::from_secs(2);
