@@ -24,6 +24,7 @@ pub(super) struct Room<'a> {
 
 /// What a candidate's place is measured by.
 struct Measure<'a> {
+    role: Role,
     masters: Crowd<'a>,
     free: Crowd<'a>,
 }
@@ -109,15 +110,15 @@ impl<'a> Planner<'a> {
     fn measure(&self, role: Role) -> Measure<'a> {
         let (mut masters, mut free) = (Crowd::default(), Crowd::default());
         let facts = self.view.facts;
-        if role == Role::Master {
-            for partition in self.shape.partitions.values() {
-                masters.add(facts, partition.master.iter().map(|(key, _)| key));
-            }
-        } else {
+        for partition in self.shape.partitions.values() {
+            masters.add(facts, partition.master.iter().map(|(key, _)| key));
+        }
+        // A partition's first copy leaves the choice to all others.
+        if role != Role::Master {
             let unclaimed = self.shape.free.iter().filter(|node| !self.claimed.contains(*node));
             unclaimed.for_each(|node| free.add(facts, std::iter::once(node)));
         }
-        Measure { masters, free }
+        Measure { role, masters, free }
     }
 
     /// How good a place for a copy the node is; the least is the best.
@@ -139,6 +140,11 @@ impl<'a> Planner<'a> {
         let others = room.others.map_or([0, 0], |others| others.around(facts, node));
         let crowd = [free[0] + others[0], free[1] + others[1]].map(Reverse);
         let distance = (in_zone(Apart::Same), in_zone(Apart::Unknown), on_host);
-        (distance, (masters_on_host, masters_in_zone), crowd)
+        let (masters, slaves) = match measure.role {
+            Role::Master => ((masters_on_host, masters_in_zone), 0),
+            // A zone without a master is left for the next one.
+            Role::Slave | Role::Proxy => ((0, 0), masters_in_zone),
+        };
+        (distance, masters, crowd, Reverse(slaves))
     }
 }
