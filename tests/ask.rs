@@ -151,11 +151,11 @@ fn what_the_index_refuses_is_said_in_its_words() {
         assert!(said.starts_with("flare-operator: refused: "), "{said}");
         assert!(said.contains(sentence), "{said}");
     };
-    refused(&["switchover", "--partition", "0"], "no active slave could take over");
-    refused(&["switchover", "--partition", "0", "--to", "a:1", "--pause"], "no active slave");
-    refused(&["leave", "--node", "10.0.0.7:12121"], "no such node");
+    refused(&["switchover", "0"], "no active slave could take over");
+    refused(&["switchover", "0", "--to", "a:1", "--pause"], "no active slave");
+    refused(&["leave", "10.0.0.7:12121"], "no such node");
     refused(&["recover", "0", "--from", "10.0.0.7:12121"], "nothing is to be recovered");
-    refused(&["leave", "--node", "a/b:1", "--cancel"], "no such node");
+    refused(&["leave", "a/b:1", "--cancel"], "no such node");
     let by_hand = Index::start(false);
     let (code, _, said) = by_hand.ask(&["recover", "0", "--from", "a:1"]);
     assert_eq!((code, said.contains("replace one that is down with `node role`")), (1, true));
@@ -164,7 +164,7 @@ fn what_the_index_refuses_is_said_in_its_words() {
 #[test]
 fn a_wrong_command_line_and_an_index_that_does_not_answer_have_a_code_of_their_own() {
     let index = Index::start(true);
-    let (code, _, said) = index.ask(&["leave", "--node", "nonsense"]);
+    let (code, _, said) = index.ask(&["leave", "nonsense"]);
     assert_eq!(code, 2);
     assert!(said.contains("a node is named name:port"), "{said}");
     // No copy is chosen by silence.
@@ -177,7 +177,7 @@ fn a_wrong_command_line_and_an_index_that_does_not_answer_have_a_code_of_their_o
     for args in [
         &["status"][..],
         &["breaker", "reset"],
-        &["switchover", "--partition", "0"],
+        &["switchover", "0"],
         &["recover", "0", "--from", "a:1"],
     ] {
         let (code, told, said) = ask(args, nobody);

@@ -55,7 +55,7 @@ pub(crate) enum BreakerOrder {
 #[derive(Debug, Args)]
 pub(crate) struct SwitchoverFlags {
     /// The partition whose master moves.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(value_name = "PARTITION")]
     partition: u32,
 
     /// The active slave that takes over. [default: the index chooses]
@@ -79,7 +79,7 @@ pub(crate) struct SwitchoverFlags {
 #[derive(Debug, Args)]
 pub(crate) struct LeaveFlags {
     /// The node that is going to be stopped.
-    #[arg(long, value_name = "NAME:PORT", value_parser = node_key)]
+    #[arg(value_name = "NAME:PORT", value_parser = node_key)]
     node: NodeKey,
 
     /// It stays after all.

@@ -88,9 +88,13 @@ fn wanted(topology: &Value) -> String {
     match &topology["wanted"] {
         Value::Null => "assigned by hand".to_owned(),
         wanted => {
-            let (partitions, copies) = (word(&wanted["partitions"]), word(&wanted["replicas"]));
+            let counted = |count: &Value, one: &str, many: &str| {
+                format!("{} {}", word(count), if *count == 1 { one } else { many })
+            };
+            let partitions = counted(&wanted["partitions"], "partition", "partitions");
+            let copies = counted(&wanted["replicas"], "copy", "copies");
             let paused = if wanted["paused"] == true { ", paused" } else { "" };
-            format!("wanted: {partitions} partitions of {copies} copies{paused}")
+            format!("wanted: {partitions} of {copies}{paused}")
         }
     }
 }
@@ -220,6 +224,10 @@ mod tests {
         ]);
         let view = lost(&json!({"masterEmpty": true, "candidates": candidates, "chosen": null}));
         let told = status(&view, &json!({}));
+        assert!(
+            told.starts_with("games, map version 9, wanted: 1 partition of 2 copies\n"),
+            "{told}"
+        );
         let left = "what may be left of partition 0:\n\
                     copy        items  evidence\n\
                     b:1         7      the best: whole up to 8\n\

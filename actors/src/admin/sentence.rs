@@ -28,8 +28,8 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              fixed for this cluster's life. Ask for fewer, or build a new cluster."
         ),
         Blocked::MissingNodes { have, needed } => format!(
-            "The wanted shape needs {needed} nodes and {have} are registered and alive. Start {} \
-             more, or ask for fewer copies.",
+            "The wanted shape needs {needed} nodes, and of those that are registered {have} can \
+             be used: alive, and not leaving. Start {} more, or ask for fewer copies.",
             needed.saturating_sub(*have)
         ),
         Blocked::MasterDown { partition } => format!(
@@ -132,14 +132,18 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
         Refusal::StillMaster => "it is noted as leaving, but nobody could take its partition over \
                                  yet; do not stop it, and ask again"
             .to_owned(),
-        Refusal::NoSuccessor => "no active slave could take over".to_owned(),
+        Refusal::NoSuccessor => "no active slave could take over: none of that partition, or not \
+                                 the one that was named, answers, stays and has not lapsed \
+                                 (flare-operator status)"
+            .to_owned(),
         Refusal::NotLost => "nothing is to be recovered: the partition has a master that serves, \
                              or that is back with its data and is about to, or there is no such \
                              partition"
             .to_owned(),
         Refusal::NoCopy(why) => format!("its copy cannot take over: {why}"),
-        Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead. Bring them \
-                                 back, or close it (flare-operator breaker reset), and ask again"
+        Refusal::BreakerOpen => "the circuit breaker is open: too many nodes are dead, or were a \
+                                 moment ago. Bring them back and wait for some seconds, or close \
+                                 it (flare-operator breaker reset), and ask again"
             .to_owned(),
         Refusal::Busy => {
             "another change of roles is under way; ask again when it is done".to_owned()

@@ -35,11 +35,11 @@ async fn switchover(ctx: Context) -> Result<()> {
     let (old, slaves) = (cluster.master(0).await?, cluster.slaves(0).await?);
     says(&cluster, &["status"], 0, &old).await?;
     let new = slaves.first().map(String::as_str).unwrap_or_default();
-    let order = ["switchover", "--partition", "0", "--to", new];
+    let order = ["switchover", "0", "--to", new];
     says(&cluster, &order, 0, &format!("{new} is the master of partition 0 now.")).await?;
     ensure!(cluster.master(0).await? == new, "the master did not move");
     says(&cluster, &order, 1, "refused: ").await?;
-    says(&cluster, &["switchover", "--partition", "0", "--pause"], 0, &old).await?;
+    says(&cluster, &["switchover", "0", "--pause"], 0, &old).await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
 }
@@ -48,15 +48,15 @@ async fn leave(ctx: Context) -> Result<()> {
     let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 2).await?;
     let ledger = cluster.fill("k", 40).await?;
     let old = cluster.master(0).await?;
-    says(&cluster, &["leave", "--node", &old], 0, "may be stopped now").await?;
+    says(&cluster, &["leave", &old], 0, "may be stopped now").await?;
     let new = cluster.master(0).await?;
     ensure!(new != old, "the master that leaves is master still");
     says(&cluster, &["status"], 0, &format!("{old} (leaving)")).await?;
     cluster.node_mut(&old)?.terminate().await?;
     cluster.readable(&ledger).await?;
     // Nobody could take over from the one that is left.
-    says(&cluster, &["leave", "--node", &new], 1, "do not stop it").await?;
-    says(&cluster, &["leave", "--node", &new, "--cancel"], 0, "stays").await?;
+    says(&cluster, &["leave", &new], 1, "do not stop it").await?;
+    says(&cluster, &["leave", &new, "--cancel"], 0, "stays").await?;
     cluster.node_mut(&old)?.start().await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
