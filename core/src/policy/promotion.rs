@@ -23,8 +23,13 @@ pub fn successor(
     partition: i32,
     dead: &NodeKey,
 ) -> Option<NodeKey> {
-    let eligible =
-        stored.nodes.iter().filter(|(key, _)| is_eligible(stored, facts, partition, key));
+    let mut eligible = stored
+        .nodes
+        .iter()
+        .filter(|(key, _)| is_eligible(stored, facts, partition, key))
+        .peekable();
+    // Mostly there is none or one, and nothing to rank.
+    eligible.peek()?;
     let ranking = Ranking::of(stored, facts, dead);
     eligible.min_by_key(|(key, node)| ranking.preference(key, node)).map(|(key, _)| key.clone())
 }
@@ -61,7 +66,9 @@ pub fn last_resort(view: &View<'_>, partition: i32, dead: &NodeKey) -> LastResor
             node.entry.is_slave_of(partition) && node.entry.state == State::Active
         })
     };
-    if !view.wanted.promote_lapsed || slaves().any(|(_, node)| node.lapse.is_none()) {
+    let is_there = slaves().next().is_some();
+    let none_is_whole = slaves().all(|(_, node)| node.lapse.is_some());
+    if !view.wanted.promote_lapsed || !is_there || !none_is_whole {
         return LastResort::Nobody;
     }
     // The one that was whole for longest lacks least; then as for any other.

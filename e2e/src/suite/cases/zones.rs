@@ -15,7 +15,8 @@ use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::eventually::{PATIENCE, eventually, throughout};
 use crate::suite::index::Manifest;
-use crate::suite::map::NodeMap;
+use crate::suite::map::Role;
+use crate::suite::node::Node;
 use crate::suite::runner::Case;
 use crate::suite::trial::{Mode, Stage, Trial};
 
@@ -116,23 +117,21 @@ async fn rack_dies(ctx: Context, racks: &'static [&'static str], breaker: bool) 
 }
 
 /// Zones are told of a cluster that has its shape: it is said that both copies are in one rack, and
-/// they stay where they are, though a node of another rack is free.
+/// they stay where they are, though a node of another rack is free. A person who has the slave leave
+/// gets a copy there.
 async fn told(ctx: Context) -> Result<()> {
     let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
     let ledger = cluster.fill("k", 40).await?;
     let map = cluster.agreed().await?;
-    let in_racks = |map: &NodeMap, of_slave: &str| {
-        let rack = |key: &str| match map.slaves(0).contains(&key) {
-            true => of_slave.to_owned(),
-            false if map.master(0) == Some(key) => "rack-1".to_owned(),
-            false => "rack-2".to_owned(),
-        };
-        let nodes: Vec<_> =
-            cluster.nodes.iter().map(|node| (node.key(), rack(&node.key()))).collect();
-        Manifest::shape(1, 2).zoned(nodes)
+    let slave = cluster.slave(0).await?;
+    let keys: Vec<String> = cluster.nodes.iter().map(Node::key).collect();
+    let is_free = |key: &&String| map.node(key).is_ok_and(|entry| entry.role == Role::Proxy);
+    let free = keys.iter().find(is_free).context("no node is free")?;
+    let rack = |key: &String| {
+        let rack = if key == free { "rack-2" } else { "rack-1" };
+        (key.clone(), rack.to_owned())
     };
-    let (same, other) = (in_racks(&map, "rack-1"), in_racks(&map, "rack-2"));
-    cluster.index.set_manifest(same)?;
+    cluster.index.set_manifest(Manifest::shape(1, 2).zoned(keys.iter().map(rack)))?;
     eventually(PATIENCE, "one_zone to be said", || async {
         let kinds = blocked(&cluster).await?;
         ensure!(kinds.contains("one_zone"), "{kinds:?}");
@@ -145,13 +144,18 @@ async fn told(ctx: Context) -> Result<()> {
         Ok(())
     })
     .await?;
-    cluster.index.set_manifest(other)?;
-    eventually(PATIENCE, "one_zone to be taken back", || async {
-        let kinds = blocked(&cluster).await?;
-        ensure!(!kinds.contains("one_zone"), "{kinds:?}");
-        Ok(())
-    })
-    .await?;
-    ensure!(cluster.index.map().await? == map, "something moved");
+    let leave = format!("node leave {}", slave.replace(':', " "));
+    cluster.index.accepts(&leave).await?;
+    cluster
+        .agree("a copy in the other rack", |map| {
+            ensure!(map.slaves(0) == [free] && map.node(&slave)?.role == Role::Proxy, "{map}");
+            Ok(())
+        })
+        .await?;
+    cluster.index.accepts(&format!("{leave} cancel")).await?;
+    let left = blocked(&cluster).await?;
+    ensure!(!left.contains("one_zone"), "it is still said: {left:?}");
+    cluster.takes_shape(1, 2).await?;
+    ensure!(cluster.slave(0).await? == *free, "the copy moved back");
     cluster.readable(&ledger).await
 }
