@@ -145,9 +145,9 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
                                  moment ago. Bring them back and wait for some seconds, or close \
                                  it (flare-operator breaker reset), and ask again"
             .to_owned(),
-        Refusal::Busy => {
-            "another change of roles is under way; ask again when it is done".to_owned()
-        }
+        Refusal::Busy => "another change of roles is under way, or a node has not taken the \
+                          present map in yet; ask again when that is over"
+            .to_owned(),
         Refusal::TakenBack(why) => format!("it was begun, and taken back: {why}"),
         Refusal::Stale => "the node changed meanwhile; look again".to_owned(),
         Refusal::Limit(name) => format!("a limit is reached: {name}"),

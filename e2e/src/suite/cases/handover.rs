@@ -1,15 +1,17 @@
 //! Planned swaps of a living master with a slave, under load: nothing acknowledged may be missing,
 //! old or back, and all copies must hold the same afterwards.
 //!
-//! No client is connected to the old master itself: a flared that carries a write out while it
-//! takes the new map in may pass it on to nobody, which no order of telling can mend
-//! (flare-protocol.md 12). The benchmark program measures that, and many more swaps.
+//! No client is connected to the old master itself, or none is any more when the swap begins: a
+//! flared that carries a write out while it takes the new map in may pass it on to nobody, which no
+//! order of telling can mend (flare-protocol.md 12). The benchmark program measures that, and many more swaps.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, ensure};
 
 use super::case;
+use crate::load::{Load, Shape};
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::index::Manifest;
@@ -28,6 +30,7 @@ pub(super) const CASES: &[Case] = &[
         swaps(2, Mode::Sync, PAUSE)
     ),
     case!("handover/three copies stay equal", swaps(3, Mode::Async, PARK)),
+    case!("handover/clients that are led away lose nothing by it", led_away),
     case!("handover/what cannot be swapped is refused, and nothing happens", refused),
 ];
 
@@ -71,6 +74,34 @@ async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()>
             seen.last_unclear
         );
     }
+    Ok(())
+}
+
+/// Clients are connected to the old master, too, stop opening connections to it, and the index ends
+/// those that stand: from just before the swap on, each write goes another way.
+async fn led_away(ctx: Context) -> Result<()> {
+    let cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 4).await?;
+    let orders = [r#"{"endClients":true}"#, r#"{"endClients":true,"pause":true}"#];
+    for (number, order) in orders.into_iter().enumerate() {
+        let old = cluster.master(0).await?;
+        // With an address of their own, clients are told from nodes.
+        let from = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)));
+        let shape = cluster.load_shape(&format!("s{number}-"), 6);
+        let mut load = Load::start(&Shape { from, ..shape })?;
+        load.flows(OPERATIONS).await?;
+        load.open_no_more(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
+        swap(&cluster, &old, order).await?;
+        load.flows(OPERATIONS).await?;
+        let outcome = load.stop().await?;
+        cluster.takes_shape(1, 2).await?;
+        ensure!(cluster.master(0).await? != old, "{old} is the master still");
+        cluster.right(&outcome).await?;
+        cluster.copies_are_equal(0, 1).await?;
+    }
+    let log = cluster.index.log_text()?;
+    let ended = log.lines().filter(|line| line.contains("client connections were ended"));
+    let some = ended.filter(|line| !line.ends_with("ended=0")).count();
+    ensure!(some >= 2, "no client was connected to the old master");
     Ok(())
 }
 
