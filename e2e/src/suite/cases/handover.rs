@@ -3,7 +3,8 @@
 //!
 //! No client is connected to the old master itself, or none is any more when the swap begins: a
 //! flared that carries a write out while it takes the new map in may pass it on to nobody, which no
-//! order of telling can mend (flare-protocol.md 12). The benchmark program measures that, and many more swaps.
+//! order of telling can mend (flare-protocol.md 12). The benchmark program measures that, and many
+//! more swaps.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

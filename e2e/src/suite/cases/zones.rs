@@ -117,8 +117,8 @@ async fn rack_dies(ctx: Context, racks: &'static [&'static str], breaker: bool) 
 }
 
 /// Zones are told of a cluster that has its shape: it is said that both copies are in one rack, and
-/// they stay where they are, though a node of another rack is free. A person who has the slave leave
-/// gets a copy there.
+/// they stay where they are, though a node of another rack is free. A person who has the slave
+/// leave gets a copy there.
 async fn told(ctx: Context) -> Result<()> {
     let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
     let ledger = cluster.fill("k", 40).await?;
