@@ -13,6 +13,10 @@ use super::map::{Entry, NodeMap, State};
 use super::node::Node;
 use crate::load::{self, Load, Outcome, Shape};
 
+/// How often a swap of a master may be taken back because a busy machine was slow: each of its
+/// steps has a limit.
+pub const SWAP_TRIES: usize = 5;
+
 /// An index and nodes that belong to it.
 #[derive(Debug)]
 pub struct Cluster {
@@ -132,6 +136,17 @@ impl Cluster {
         futures_util::future::try_join_all(looks).await.map(drop)
     }
 
+    /// Has copies stop before their next entry, or go on: what is to happen in the middle of one
+    /// does, however slow the machine. Nodes that take no orders, real ones above all, go on: with
+    /// them only the pause per key makes a copy last.
+    pub async fn hold_copies(&self, hold: bool) -> Result<()> {
+        let order = if hold { "copy hold" } else { "copy release" };
+        for node in self.running().filter(|node| node.takes_orders()) {
+            node.order(order).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until all running nodes agree on a map for which `condition` holds.
     pub async fn agree(
         &self,
@@ -193,6 +208,26 @@ impl Cluster {
     pub async fn slave(&self, partition: i32) -> Result<String> {
         let slaves = self.slaves(partition).await?;
         slaves.into_iter().next().ok_or_else(|| anyhow!("partition {partition} has no slave"))
+    }
+
+    /// Swaps the master of partition 0, again if it was taken back; what the index answers must be
+    /// true.
+    pub async fn swap(&self, old: &str, order: &str) -> Result<()> {
+        for _ in 0..SWAP_TRIES {
+            let (status, text) = self.index.switchover(0, order).await?;
+            if status == 200 {
+                return Ok(());
+            }
+            self.still_leads(old, &text).await?;
+        }
+        bail!("the swap was taken back {SWAP_TRIES} times")
+    }
+
+    /// An error unless the node is the master of partition 0 still, though that was to end.
+    pub async fn still_leads(&self, old: &str, refusal: &str) -> Result<()> {
+        let master = self.master(0).await?;
+        ensure!(master == old, "{master} is the master though the swap was refused: {refusal}");
+        Ok(())
     }
 
     /// Writes `count` new keys, in turn through every running node, and waits until each can be

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a suite waits for what should come within a second or two on an idle machine. Long,
 /// because a busy machine must not make a sound program fail.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until `condition` succeeds, and returns what it found.
 ///

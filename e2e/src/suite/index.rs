@@ -1,11 +1,11 @@
 //! The index under test: starts it, kills it, starts it again on the same data and address, and
 //! asks it what it thinks. Ours and upstream's `flarei` are driven alike.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::Signal;
@@ -16,12 +16,6 @@ pub use super::manifest::Manifest;
 use super::map::NodeMap;
 use super::process::{Process, Program};
 use super::runner::skip;
-
-/// How long the index may take to tell how a swap of a master ended: longer than its own limits.
-const SWITCH_WITHIN: Duration = Duration::from_secs(20);
-
-/// How long a command for a running index may take, its own limits included.
-const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which program plays the index.
 #[derive(Debug, Clone)]
@@ -127,6 +121,12 @@ impl Index {
     pub fn with_hosts(mut self, file: PathBuf) -> Self {
         self.hosts = Some(file);
         self
+    }
+
+    /// The ports from which it is connected to the program on port `to`.
+    pub fn connected_from(&self, to: u16) -> Result<BTreeSet<u16>> {
+        let process = self.process.as_ref().ok_or_else(|| anyhow!("the index does not run"))?;
+        super::network::connected_from(process.id(), to)
     }
 
     /// Where nodes and clients reach it.
@@ -246,9 +246,10 @@ impl Index {
         self.process.as_ref().ok_or_else(|| anyhow!("the index does not run"))?.signal(signal)
     }
 
-    /// A connection to it.
+    /// A connection to it. It is never made to hang, and may hold an answer back for longer than a
+    /// node that hangs is given: the end of a swap, a registration.
     pub async fn client(&self) -> Result<Client> {
-        Client::connect(self.addr).await
+        Ok(Client::connect(self.addr).await?.answer_within(PATIENCE))
     }
 
     /// Sends one command on a connection of its own; the first line of the answer.
@@ -292,7 +293,7 @@ impl Index {
     /// `GET path` on the admin interface: status and body.
     pub async fn admin(&self, path: &str) -> Result<(u16, String)> {
         let addr = self.printed("admin").await?;
-        super::http::get(addr, path, Duration::from_secs(5)).await
+        super::http::get(addr, path, PATIENCE).await
     }
 
     /// Swaps a partition's master with a slave: `body` as the admin interface takes it. Returns
@@ -300,7 +301,7 @@ impl Index {
     pub async fn switchover(&self, partition: i32, body: &str) -> Result<(u16, String)> {
         let addr = self.printed("admin").await?;
         let path = format!("/api/v1/partitions/{partition}/switchover");
-        super::http::post(addr, &path, body, SWITCH_WITHIN).await
+        super::http::post(addr, &path, body, PATIENCE).await
     }
 
     /// Chooses the copy that a partition without a master goes on with; status and body.
@@ -308,7 +309,7 @@ impl Index {
         let addr = self.printed("admin").await?;
         let path = format!("/api/v1/partitions/{partition}/recover");
         let body = format!("{{\"from\": \"{from}\"}}");
-        super::http::post(addr, &path, &body, SWITCH_WITHIN).await
+        super::http::post(addr, &path, &body, PATIENCE).await
     }
 
     /// Runs a command of the index' program that asks this index: the exit code, and what it said.
@@ -317,7 +318,7 @@ impl Index {
         let admin = self.printed("admin").await?.to_string();
         let mut command = tokio::process::Command::new(path);
         command.args(args).args(["--admin", &admin]).kill_on_drop(true);
-        let output = tokio::time::timeout(COMMAND_WITHIN, command.output());
+        let output = tokio::time::timeout(PATIENCE, command.output());
         let output = output.await.with_context(|| format!("{args:?} does not end"))??;
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
@@ -326,7 +327,7 @@ impl Index {
     /// `POST path` on the admin interface, as a person of this machine does: status and body.
     pub async fn order(&self, path: &str) -> Result<(u16, String)> {
         let addr = self.printed("admin").await?;
-        super::http::post(addr, path, "{}", Duration::from_secs(5)).await
+        super::http::post(addr, path, "{}", PATIENCE).await
     }
 
     fn last_words(&self) -> String {

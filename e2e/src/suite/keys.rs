@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::client::Client;
+use super::eventually::PATIENCE;
 
 /// How many differences an error message lists.
 const SHOWN: usize = 5;
@@ -21,7 +22,8 @@ const SHOWN: usize = 5;
 #[derive(Debug, Default, Clone)]
 pub struct Ledger {
     keys: BTreeMap<String, Option<String>>,
-    /// How long an answer may take; the client's usual limit if not said.
+    /// How long an answer may take; if not said, [`PATIENCE`] for a change, which is made once, and
+    /// the client's usual limit for a read, which is made again.
     patience: Option<Duration>,
 }
 
@@ -31,7 +33,12 @@ impl Ledger {
         Self { patience: Some(limit), ..Self::default() }
     }
 
-    async fn connect(&self, node: SocketAddr) -> Result<Client> {
+    async fn writer(&self, node: SocketAddr) -> Result<Client> {
+        let client = Client::connect(node).await?;
+        Ok(client.answer_within(self.patience.unwrap_or(PATIENCE)))
+    }
+
+    async fn reader(&self, node: SocketAddr) -> Result<Client> {
         let client = Client::connect(node).await?;
         Ok(match self.patience {
             Some(limit) => client.answer_within(limit),
@@ -73,7 +80,7 @@ impl Ledger {
     pub async fn write(&mut self, nodes: &[SocketAddr], prefix: &str, count: usize) -> Result<()> {
         let mut clients = Vec::new();
         for addr in nodes {
-            clients.push(self.connect(*addr).await?);
+            clients.push(self.writer(*addr).await?);
         }
         for i in 0..count {
             let client = i.checked_rem(clients.len()).ok_or_else(|| anyhow!("no node"))?;
@@ -88,7 +95,7 @@ impl Ledger {
 
     /// Gives keys another value through a node; each write must be acknowledged.
     pub async fn overwrite(&mut self, node: SocketAddr, keys: &[String], by: &str) -> Result<()> {
-        let mut client = Client::connect(node).await?;
+        let mut client = self.writer(node).await?;
         for key in keys {
             let value = format!("{key} since {by}");
             let answer = client.set(key, &value).await?;
@@ -100,7 +107,7 @@ impl Ledger {
 
     /// Deletes keys through a node; each deletion must be acknowledged.
     pub async fn delete(&mut self, node: SocketAddr, keys: &[String]) -> Result<()> {
-        let mut client = self.connect(node).await?;
+        let mut client = self.writer(node).await?;
         for key in keys {
             let answer = client.delete(key).await?;
             ensure!(answer == "DELETED", "{node} answered delete {key}: {answer}");
@@ -111,7 +118,7 @@ impl Ledger {
 
     /// Reads every key through a node; an error lists what is missing, wrong or back again.
     pub async fn check(&self, node: SocketAddr) -> Result<()> {
-        let mut client = self.connect(node).await?;
+        let mut client = self.reader(node).await?;
         let mut wrong = Vec::new();
         for (key, expected) in &self.keys {
             let found = client.get(key).await.with_context(|| format!("get {key}"))?;

@@ -5,6 +5,8 @@
 //! packets it means, in both directions, while the programs are what they always are. Needs root
 //! and nft; without them the tests that cut connections are skipped, and say so.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -102,6 +104,13 @@ impl Cut {
         Self::of(&[&format!("meta skgid {from} tcp dport {to}")], verdict)
     }
 
+    /// What is sent to port `to` on connections that come from these ports. Later ones come from
+    /// others.
+    pub fn connections(from: &BTreeSet<u16>, to: u16, verdict: Verdict) -> Result<Self> {
+        let from: Vec<String> = from.iter().map(u16::to_string).collect();
+        Self::of(&[&format!("tcp sport {{ {} }} tcp dport {to}", from.join(", "))], verdict)
+    }
+
     fn of(matches: &[&str], verdict: Verdict) -> Result<Self> {
         require_own()?;
         let table = format!("cut{}", NEXT_TABLE.fetch_add(1, Ordering::Relaxed));
@@ -131,6 +140,33 @@ impl Drop for Cut {
     }
 }
 
+/// The ports from which a process is connected to port `to` of this machine.
+///
+/// # Errors
+/// The process has ended, or is not ours to look into.
+pub fn connected_from(process: i32, to: u16) -> Result<BTreeSet<u16>> {
+    let mut sockets = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+        // it may have been closed since the folder was listed
+        let Ok(target) = fs::read_link(entry?.path()) else { continue };
+        let target = target.to_string_lossy();
+        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        sockets.extend(inode.map(str::to_owned));
+    }
+    let table = fs::read_to_string(format!("/proc/{process}/net/tcp"))?;
+    Ok(table.lines().filter_map(|line| established(line, to, &sockets)).collect())
+}
+
+/// The local port in a line of /proc/net/tcp, if it is one of these sockets, connected to `to`.
+fn established(line: &str, to: u16, sockets: &BTreeSet<String>) -> Option<u16> {
+    const ESTABLISHED: &str = "01";
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, local, remote, state, _, _, _, _, _, inode, ..] = words[..] else { return None };
+    let port = |end: &str| u16::from_str_radix(end.split_once(':')?.1, 16).ok();
+    let meant = state == ESTABLISHED && port(remote) == Some(to) && sockets.contains(inode);
+    meant.then(|| port(local)).flatten()
+}
+
 fn nft(script: &str) -> Result<()> {
     let mut nft = Command::new("nft")
         .args(["-f", "-"])
@@ -144,4 +180,22 @@ fn nft(script: &str) -> Result<()> {
     let said = String::from_utf8_lossy(&ended.stderr);
     ensure!(ended.status.success(), "nft refuses\n{script}with {said}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn connections_of_a_process_are_found_by_where_they_lead() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let me = i32::try_from(std::process::id()).expect("a process number");
+        assert_eq!(connected_from(me, address.port()).unwrap(), BTreeSet::new());
+        let both = [1, 2].map(|_| TcpStream::connect(address).expect("it listens"));
+        let ports = both.iter().map(|stream| stream.local_addr().expect("connected").port());
+        assert_eq!(connected_from(me, address.port()).unwrap(), ports.collect());
+    }
 }

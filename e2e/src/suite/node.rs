@@ -304,6 +304,11 @@ impl Node {
         Ok(owed)
     }
 
+    /// Whether faults can be ordered of it.
+    pub fn takes_orders(&self) -> bool {
+        self.control.is_some()
+    }
+
     /// Sends one line to the stand-in's control port; its answer.
     pub async fn order(&self, line: &str) -> Result<String> {
         let control = self.control.ok_or_else(|| anyhow!("{} has no control port", self.label))?;

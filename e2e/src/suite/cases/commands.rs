@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 
 use super::case;
 use super::returning_lost::lose_master;
-use crate::suite::cluster::Cluster;
+use crate::suite::cluster::{Cluster, SWAP_TRIES};
 use crate::suite::context::Context;
-use crate::suite::eventually::eventually;
+use crate::suite::eventually::{PATIENCE, eventually};
 use crate::suite::index::Manifest;
 use crate::suite::runner::Case;
 
@@ -29,6 +29,20 @@ async fn says(cluster: &Cluster, args: &[&str], code: i32, sentence: &str) -> Re
     Ok(())
 }
 
+/// A command that swaps the master of partition 0, which `old` is: once more if it was taken back.
+async fn swaps(cluster: &Cluster, args: &[&str], old: &str, sentence: &str) -> Result<()> {
+    for _ in 0..SWAP_TRIES {
+        let (ended, said) = cluster.index.run_command(args).await?;
+        if ended == Some(0) {
+            ensure!(said.contains(sentence), "{args:?} said {said}");
+            return Ok(());
+        }
+        ensure!(ended == Some(1), "{args:?} ended {ended:?}: {said}");
+        cluster.still_leads(old, &said).await?;
+    }
+    anyhow::bail!("{args:?}: the swap was taken back {SWAP_TRIES} times")
+}
+
 async fn switchover(ctx: Context) -> Result<()> {
     let cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 2).await?;
     let ledger = cluster.fill("k", 40).await?;
@@ -36,10 +50,10 @@ async fn switchover(ctx: Context) -> Result<()> {
     says(&cluster, &["status"], 0, &old).await?;
     let new = slaves.first().map(String::as_str).unwrap_or_default();
     let order = ["switchover", "0", "--to", new];
-    says(&cluster, &order, 0, &format!("{new} is the master of partition 0 now.")).await?;
+    swaps(&cluster, &order, &old, &format!("{new} is the master of partition 0 now.")).await?;
     ensure!(cluster.master(0).await? == new, "the master did not move");
     says(&cluster, &order, 1, "refused: ").await?;
-    says(&cluster, &["switchover", "0", "--pause"], 0, &old).await?;
+    swaps(&cluster, &["switchover", "0", "--pause"], new, &old).await?;
     cluster.takes_shape(1, 2).await?;
     cluster.readable(&ledger).await
 }
@@ -48,7 +62,12 @@ async fn leave(ctx: Context) -> Result<()> {
     let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 2).await?;
     let ledger = cluster.fill("k", 40).await?;
     let old = cluster.master(0).await?;
-    says(&cluster, &["leave", &old], 0, "may be stopped now").await?;
+    // It waits for a swap, which may be taken back; who asks again is told the end of it.
+    let order = ["leave", &old];
+    eventually(PATIENCE, "the node to be free to go", || {
+        says(&cluster, &order, 0, "may be stopped now")
+    })
+    .await?;
     let new = cluster.master(0).await?;
     ensure!(new != old, "the master that leaves is master still");
     says(&cluster, &["status"], 0, &format!("{old} (leaving)")).await?;

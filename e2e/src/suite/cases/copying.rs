@@ -26,7 +26,8 @@ pub(super) const CASES: &[Case] = &[
     case!("copying/a new partition's master is killed in ready", ready),
 ];
 
-/// The pause per key of a copy, in µs: one of 60 keys takes a second and a half.
+/// The pause per key of a copy, in µs: one of 60 keys takes a second and a half. That is for real
+/// nodes; the stand-in's copies are held until what is to happen beside them has happened.
 const SLOW_COPIES: &[(&str, &str)] = &[("reconstruction-interval", "25000")];
 
 /// How long a half copy is watched that must not be promoted.
@@ -56,9 +57,11 @@ async fn source(ctx: Context, blow: Blow) -> Result<()> {
     let mut trial = Trial::begin(&ctx, stage(3)).await?;
     let master = trial.cluster.master(0).await?;
     let slave = trial.cluster.slave(0).await?;
+    trial.cluster.hold_copies(true).await?;
     let lost_slave = Blow::Kill.strike(&mut trial.cluster, &slave).await?;
     let copier = copies(&trial.cluster, Role::Slave).await?;
     trial.life_goes_on("beside-the-copy").await?;
+    trial.cluster.hold_copies(false).await?;
     let lost_master = blow.strike(&mut trial.cluster, &master).await?;
     trial.nobody_serves().await?;
     throughout(WATCHED, "the half copy is not promoted", || async {
@@ -78,8 +81,10 @@ async fn source(ctx: Context, blow: Blow) -> Result<()> {
 async fn copier(ctx: Context, blow: Blow) -> Result<()> {
     let mut trial = Trial::begin(&ctx, stage(3)).await?;
     let slave = trial.cluster.slave(0).await?;
+    trial.cluster.hold_copies(true).await?;
     let lost_slave = Blow::Kill.strike(&mut trial.cluster, &slave).await?;
     let copier = copies(&trial.cluster, Role::Slave).await?;
+    trial.cluster.hold_copies(false).await?;
     let lost_copier = blow.strike(&mut trial.cluster, &copier).await?;
     trial.cluster.sees(&copier, "down", |e| e.state == State::Down).await?;
     // deleted while the copier holds them: they must not come back with it
@@ -90,9 +95,10 @@ async fn copier(ctx: Context, blow: Blow) -> Result<()> {
     trial.end().await.map(drop)
 }
 
-/// From one partition to two, on four nodes.
+/// From one partition to two, on four nodes. The copy is held.
 async fn growing(ctx: &Context) -> Result<(Trial, String)> {
     let mut trial = Trial::begin(ctx, stage(4)).await?;
+    trial.cluster.hold_copies(true).await?;
     trial.grow(Manifest { partitions: 2, ..stage(4).manifest })?;
     let new = copies(&trial.cluster, Role::Master).await?;
     Ok((trial, new))
@@ -101,6 +107,7 @@ async fn growing(ctx: &Context) -> Result<(Trial, String)> {
 async fn new_master(ctx: Context, blow: Blow) -> Result<()> {
     let (mut trial, new) = growing(&ctx).await?;
     trial.life_goes_on("beside-the-copy").await?;
+    trial.cluster.hold_copies(false).await?;
     let wound = blow.strike(&mut trial.cluster, &new).await?;
     trial.cluster.sees(&new, "down and nothing", is_down_proxy).await?;
     trial.life_goes_on("without-the-new-one").await?;
@@ -115,6 +122,7 @@ fn is_down_proxy(entry: &crate::suite::map::Entry) -> bool {
 async fn new_source(ctx: Context) -> Result<()> {
     let (mut trial, _) = growing(&ctx).await?;
     let source = trial.cluster.master(0).await?;
+    trial.cluster.hold_copies(false).await?;
     let wound = Blow::Kill.strike(&mut trial.cluster, &source).await?;
     trial.replaced(&source, 0).await?;
     trial.life_goes_on("without-the-source").await?;

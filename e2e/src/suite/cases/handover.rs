@@ -41,9 +41,6 @@ const SWAPS: usize = 3;
 /// Operations before a swap and again after it.
 const OPERATIONS: u64 = 300;
 
-/// How often a swap may be taken back because a busy machine was slow.
-const TRIES: usize = 5;
-
 /// The order to hold writes meanwhile, and the one to refuse them.
 const PARK: &str = "{}";
 const PAUSE: &str = r#"{"pause":true}"#;
@@ -57,7 +54,7 @@ async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()>
         let mut load = cluster.load(&format!("s{number}-"), 6)?;
         load.avoid(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
         load.flows(OPERATIONS).await?;
-        swap(&cluster, &old, order).await?;
+        cluster.swap(&old, order).await?;
         load.flows(OPERATIONS).await?;
         let outcome = load.stop().await?;
         cluster.takes_shape(1, copies).await?;
@@ -91,7 +88,7 @@ async fn led_away(ctx: Context) -> Result<()> {
         let mut load = Load::start(&Shape { from, ..shape })?;
         load.flows(OPERATIONS).await?;
         load.open_no_more(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
-        swap(&cluster, &old, order).await?;
+        cluster.swap(&old, order).await?;
         load.flows(OPERATIONS).await?;
         let outcome = load.stop().await?;
         cluster.takes_shape(1, 2).await?;
@@ -104,19 +101,6 @@ async fn led_away(ctx: Context) -> Result<()> {
     let some = ended.filter(|line| !line.ends_with("ended=0")).count();
     ensure!(some >= 2, "no client was connected to the old master");
     Ok(())
-}
-
-/// Swaps the master, again if it was taken back; what the index answers must be true.
-async fn swap(cluster: &Cluster, old: &str, order: &str) -> Result<()> {
-    for _ in 0..TRIES {
-        let (status, text) = cluster.index.switchover(0, order).await?;
-        if status == 200 {
-            return Ok(());
-        }
-        let master = cluster.master(0).await?;
-        ensure!(master == old, "{master} is the master though the swap was refused: {text}");
-    }
-    anyhow::bail!("the swap was taken back {TRIES} times")
 }
 
 async fn refused(ctx: Context) -> Result<()> {

@@ -28,11 +28,12 @@ use std::time::Duration;
 
 use super::runner::Case;
 
-/// Enough for most tests on a busy machine: a few waits of a second or two each.
-const USUAL: Duration = Duration::from_secs(120);
+/// Enough for most tests on a busy machine: a few waits of a second or two each, and one that was
+/// in vain, so that its own words come out.
+const USUAL: Duration = Duration::from_secs(240);
 
 /// For tests that do something at each step of what they watch, or after each.
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_secs(600);
 
 /// The suites, from the simple to the complicated.
 const SUITES: &[&[Case]] = &[

@@ -83,6 +83,7 @@ async fn through(ctx: Context, story: &'static Story) -> Result<()> {
     let ends = story.blows.iter().any(|(_, blow)| *blow == Blow::Terminate);
     let (load, before) = if ends { (None, Some(load.stop().await?)) } else { (Some(load), None) };
     if story.partitions > 1 {
+        trial.cluster.hold_copies(true).await?;
         trial.grow(wanted)?;
     }
 
@@ -90,12 +91,15 @@ async fn through(ctx: Context, story: &'static Story) -> Result<()> {
     for (who, blow) in story.blows {
         targets.push((find(&trial, *who).await?, blow));
     }
+    trial.cluster.hold_copies(false).await?;
+    let version = trial.cluster.index.version().await?;
     let mut wounds = Vec::new();
     for (key, blow) in targets {
         wounds.push((key.clone(), blow.strike(&mut trial.cluster, &key).await?));
     }
     let lost: Vec<&str> = wounds.iter().map(|(key, _)| key.as_str()).collect();
-    let mut steps = kill_at_every_step(&mut trial, |map| noticed(map, &lost)).await?;
+    let mut steps = kill_at_every_step(&mut trial, version, |map| noticed(map, &lost)).await?;
+    let version = trial.cluster.index.version().await?;
     for (key, wound) in wounds {
         if story.empty {
             trial.cluster.node(&key)?.lose_data()?;
@@ -103,7 +107,8 @@ async fn through(ctx: Context, story: &'static Story) -> Result<()> {
         wound.heal(&mut trial.cluster).await?;
     }
     let (partitions, alive) = (i32::try_from(story.partitions)?, 2 + story.spare);
-    steps += kill_at_every_step(&mut trial, |map| whole(map, partitions, alive)).await?;
+    let is_whole = |map: &NodeMap| whole(map, partitions, alive);
+    steps += kill_at_every_step(&mut trial, version, is_whole).await?;
     // that somebody is down, and that he is back
     ensure!(steps >= 2, "only {steps} steps were seen");
     let outcome = match load {
@@ -139,12 +144,13 @@ fn whole(map: &NodeMap, partitions: i32, alive: usize) -> Result<()> {
 }
 
 /// Kills the index and starts it again: at once, and then after every new version of the map until
-/// `settled`. How many new versions were seen.
+/// `settled`. How many versions above `version` were seen: it is the one before the blow, since the
+/// index may have noticed that before it is killed first.
 async fn kill_at_every_step(
     trial: &mut Trial,
+    mut version: u64,
     settled: impl Fn(&NodeMap) -> Result<()>,
 ) -> Result<usize> {
-    let mut version = trial.cluster.index.version().await?;
     let mut steps = 0;
     loop {
         trial.cluster.index.kill().await?;

@@ -97,16 +97,21 @@ const COPY_PAUSE_MICROS: u32 = 5_000;
 /// it must be the faster of the two, or it never ends.
 const SLOW_TRAFFIC: Duration = Duration::from_millis(20);
 
-/// Every new version of the map is a step; after each the index is killed and started again.
+/// Every new version of the map is a step; after each the index is killed and started again. The
+/// scale-out is made to wait at each of its stages (copies are held, a node comes late), so that
+/// none goes by unseen while this program does not run.
 async fn killed_at_every_step(ctx: Context) -> Result<()> {
     let mut index = ctx.auto_index(Manifest::shape(1, 2))?;
     index.start().await?;
     let mut nodes = ctx.nodes(4, &index)?;
     for node in &mut nodes {
         node.setting("reconstruction-interval", &COPY_PAUSE_MICROS);
+        if !node.is_real() {
+            node.with_control(ctx.env().ports.take()?);
+        }
     }
     let mut cluster = Cluster { index, nodes };
-    for node in &mut cluster.nodes {
+    for node in &mut cluster.nodes[..3] {
         node.start().await?;
     }
     cluster.takes_shape(1, 2).await?;
@@ -114,28 +119,88 @@ async fn killed_at_every_step(ctx: Context) -> Result<()> {
     let mut traffic = traffic(&ctx, &cluster, &steady, SLOW_TRAFFIC).await?;
     traffic.flows(10).await?;
     let numbers = thread_types(&cluster).await?;
+    cluster.hold_copies(true).await?;
     let mut version = cluster.index.version().await?;
     cluster.index.set_manifest(Manifest::shape(2, 2))?;
     let mut steps = Vec::new();
-    while let Some((now, map)) = next_step(&cluster, version).await? {
+    for stage in STAGES {
+        match stage {
+            Stage::MasterPrepares => {}
+            Stage::MasterServes | Stage::Whole => cluster.hold_copies(false).await?,
+            Stage::SlavePrepares => {
+                cluster.nodes[3].start().await?;
+                cluster.hold_copies(true).await?;
+            }
+        }
+        version = kill_up_to(&mut cluster, stage, version, &mut steps).await?;
+    }
+    ensure!(steps.len() >= STAGES.len(), "only these steps were seen: {steps:#?}");
+    cluster.takes_shape(2, 2).await?;
+    let now = thread_types(&cluster).await?;
+    ensure!(numbers.iter().all(|old| now.contains(old)), "a node got another thread type");
+    traffic.flows(20).await?;
+    under_traffic(&cluster, steady, traffic).await.map(drop)
+}
+
+/// Where a scale-out from one partition to two stands; each comes with a write of its own at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The new partition's master to be copies.
+    MasterPrepares,
+    /// It is active.
+    MasterServes,
+    /// Its slave to be copies.
+    SlavePrepares,
+    /// All is there, balances too.
+    Whole,
+}
+
+const STAGES: [Stage; 4] =
+    [Stage::MasterPrepares, Stage::MasterServes, Stage::SlavePrepares, Stage::Whole];
+
+impl Stage {
+    /// An error unless this is reached, or more.
+    fn is_reached(self, map: &NodeMap) -> Result<()> {
+        let of_new = |role| map.0.values().any(|e| e.partition == 1 && e.role == role);
+        let reached = match self {
+            Self::MasterPrepares => of_new(Role::Master),
+            Self::MasterServes => map.master(1).is_some(),
+            Self::SlavePrepares => of_new(Role::Slave),
+            Self::Whole => {
+                map.require_shape(2, 2)?;
+                map.0.values().all(|e| e.role == Role::Proxy || e.balance == 1)
+            }
+        };
+        ensure!(reached, "{self:?} is not reached:\n{map}");
+        Ok(())
+    }
+}
+
+/// Kills the index after every version above `version` until a stage is reached; the last version.
+async fn kill_up_to(
+    cluster: &mut Cluster,
+    stage: Stage,
+    mut version: u64,
+    steps: &mut Vec<String>,
+) -> Result<u64> {
+    while let Some((now, map)) = next_step(cluster, stage, version).await? {
         cluster.index.kill().await?;
-        steps.push(format!("version {now}:\n{map}"));
+        steps.push(format!("{stage:?}, version {now}:\n{map}"));
         cluster.index.start().await?;
         let stored = cluster.index.version().await?;
         ensure!(stored >= now, "version {stored} after the restart, {now} before it");
         version = now;
     }
-    // prepare; ready and active; the slave's prepare; its active and balance: four writes
-    ensure!(steps.len() >= 4, "only these steps were seen: {steps:#?}");
-    cluster.takes_shape(2, 2).await?;
-    ensure!(thread_types(&cluster).await? == numbers, "a node got another thread type");
-    traffic.flows(20).await?;
-    under_traffic(&cluster, steady, traffic).await.map(drop)
+    Ok(version)
 }
 
-/// Waits for a version above `version`; none when the shape is reached instead. Asks without
+/// Waits for a version above `version`; none when the stage is reached instead. Asks without
 /// pause, on one connection, so as to miss no step.
-async fn next_step(cluster: &Cluster, version: u64) -> Result<Option<(u64, NodeMap)>> {
+async fn next_step(
+    cluster: &Cluster,
+    stage: Stage,
+    version: u64,
+) -> Result<Option<(u64, NodeMap)>> {
     let end = tokio::time::Instant::now() + PATIENCE;
     let mut client = cluster.index.client().await?;
     loop {
@@ -146,12 +211,8 @@ async fn next_step(cluster: &Cluster, version: u64) -> Result<Option<(u64, NodeM
         if now > version {
             return Ok(Some((now, map)));
         }
-        let shaped = map.require_shape(2, 2);
-        let balanced = map.0.values().all(|e| e.role == Role::Proxy || e.balance == 1);
-        if shaped.is_ok() && balanced {
-            return Ok(None);
-        }
-        ensure!(tokio::time::Instant::now() < end, "the scale-out stands still:\n{map}");
+        let Err(why) = stage.is_reached(&map) else { return Ok(None) };
+        ensure!(tokio::time::Instant::now() < end, "the scale-out stands still: {why:#}");
     }
 }
 
