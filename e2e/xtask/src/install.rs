@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::run;
+use crate::{retry, run};
 
 /// A program that tests need beside the Rust tool chain.
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +51,13 @@ pub(crate) fn packages(missing: &[&Program]) -> Result<()> {
             packages.join(" ")
         );
     }
-    apt(&["update"])?;
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&packages);
-    apt(&install)
+    // Together: an update that got only a part of the lists succeeds, and fails what follows.
+    retry::fetching(&format!("install {}", packages.join(", ")), || {
+        apt(&["update"])?;
+        apt(&install)
+    })
 }
 
 /// Where a program is, by the search path.
@@ -72,6 +75,8 @@ fn may_install() -> bool {
 
 fn apt(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    command.arg("--quiet").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    // A machine that was just started may be installing its own updates.
+    let patience = ["--option=Acquire::Retries=3", "--option=DPkg::Lock::Timeout=300"];
+    command.arg("--quiet").args(patience).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     run::must(&mut command)
 }

@@ -14,6 +14,7 @@ mod cluster;
 mod fuzz;
 mod image;
 mod install;
+mod retry;
 mod run;
 mod tally;
 mod test;

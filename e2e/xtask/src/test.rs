@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cluster;
 use crate::install;
+use crate::retry;
 use crate::run;
 use crate::tally::{Dialect, Tally};
 
@@ -120,9 +121,7 @@ fn needed(part: &str, tally: &mut Tally, work: impl FnOnce() -> Result<()>) -> b
 fn end_to_end(part: &str, subcommand: &str, tally: &mut Tally) {
     if needed(part, tally, build) {
         let mut command = beside("flare-e2e");
-        if has_room(MEMORY_FOLDER) {
-            command.env("TMPDIR", MEMORY_FOLDER);
-        }
+        in_memory(&mut command);
         tally.add(run::counted(part, Dialect::Tap, command.arg(subcommand)));
     }
 }
@@ -133,6 +132,13 @@ const MEMORY_FOLDER: &str = "/dev/shm";
 
 /// So much is free, in KiB; all scratch folders of a run together take a fraction of it.
 const ROOM_KIB: u64 = 1024 * 1024;
+
+/// Has a program make its scratch folders in memory, where there is room.
+fn in_memory(command: &mut Command) {
+    if has_room(MEMORY_FOLDER) {
+        command.env("TMPDIR", MEMORY_FOLDER);
+    }
+}
 
 fn has_room(folder: &str) -> bool {
     let output = Command::new("df").args(["--output=avail", "-k", folder]).output();
@@ -152,12 +158,14 @@ fn browser(tally: &mut Tally) {
         build()?;
         // npm puts what it has once fetched into a cache of its own.
         let mut install = Command::new("npm");
-        run::must(install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+        install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
+        retry::fetching("install what the browser test needs", || run::must(&mut install))
     });
     if ready {
         let sandbox = beside("flare-sandbox");
         let mut npm = Command::new("npm");
         npm.arg("test").current_dir(&folder).env("FLARE_SANDBOX", sandbox.get_program());
+        in_memory(&mut npm);
         tally.add(run::counted(part, Dialect::Tap, &mut npm));
     }
 }

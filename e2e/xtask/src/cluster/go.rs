@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::command::run;
+use crate::retry;
 
 /// What is got where `go` is too old to get it by itself: as new as any part asks for.
 const RELEASE: &str = "1.26.8";
@@ -44,7 +45,8 @@ fn get() -> Result<PathBuf> {
     let mut download = Command::new("go");
     download.args(["mod", "download", "-json", &module]).env("GOFLAGS", "-mod=mod");
     // Not inside a module, whose go.mod the old one could not read.
-    let said = run(download.current_dir("/"))?;
+    download.current_dir("/");
+    let said = retry::fetching("get Go", || run(&mut download))?;
     let answer: Value = serde_json::from_str(&said).context("read what go says")?;
     let folder = Path::new(answer["Dir"].as_str().context("go does not say where it is")?);
     // Modules hold no programs, so nothing in one may be started.

@@ -15,6 +15,7 @@ use super::command::{run, words};
 use super::go;
 use super::needs;
 use super::paths::Paths;
+use crate::retry;
 
 /// How the name of a program ends while it is built; the number of the process follows.
 const UNFINISHED: &str = "unfinished-";
@@ -144,8 +145,10 @@ impl Built {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         // Named away first, so that a build that is cut off leaves no half program behind.
         let unfinished = program.with_extension(format!("{UNFINISHED}{}", std::process::id()));
-        run(&mut go_build(go, part, &unfinished)?)
-            .with_context(|| format!("build {}; start again to go on", part.name))?;
+        // Go gets modules as it needs them, and keeps what it got and what it compiled.
+        let mut go_build = go_build(go, part, &unfinished)?;
+        retry::fetching(&format!("build {}", part.name), || run(&mut go_build))
+            .context("start again to go on")?;
         fs::rename(&unfinished, &program).with_context(|| format!("name {}", program.display()))?;
         let size = fs::metadata(&program).map_or(0, |found| found.len());
         say!("{position}: {} MB in {:.0?}", size / 1_000_000, started.elapsed());
