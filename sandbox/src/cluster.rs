@@ -26,6 +26,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long the index may take to listen, and a cluster to get its shape.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the index may leave looks unanswered: a laptop may be busy with something else, and
+/// who wants to see what happens may have stopped it.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// How long the index may take to end by itself; nothing of the sandbox is worth waiting for.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -179,9 +183,12 @@ impl Cluster {
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             self.require_index()?;
-            let map = look(address).await?;
-            match map.require_shape(partitions, copies) {
-                Ok(()) => return Ok(map),
+            let shaped = look(address).await.and_then(|map| {
+                map.require_shape(partitions, copies)?;
+                Ok(map)
+            });
+            match shaped {
+                Ok(map) => return Ok(map),
                 Err(lack) if Instant::now() > deadline => {
                     return Err(lack.context("the cluster does not get its shape"));
                 }
@@ -197,6 +204,7 @@ impl Cluster {
         mut map: NodeMap,
     ) -> Result<()> {
         let mut looks = tokio::time::interval(LOOK);
+        let mut heard = Instant::now();
         loop {
             tokio::select! {
                 Some((order, answer)) = orders.recv() => {
@@ -206,7 +214,12 @@ impl Cluster {
                 }
                 _ = looks.tick() => {
                     self.require_index()?;
-                    let now = look(index).await?;
+                    let now = match look(index).await {
+                        Err(silence) if heard.elapsed() > SILENCE_MAX => return Err(silence),
+                        Err(_) => continue,
+                        Ok(now) => now,
+                    };
+                    heard = Instant::now();
                     let since = self.started.elapsed().as_secs_f32();
                     for line in words::changes(&map, &now) {
                         say(&format!("{since:7.1} s  {line}"));

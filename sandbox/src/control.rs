@@ -37,7 +37,7 @@ pub(crate) async fn listen() -> Result<(SocketAddr, mpsc::Receiver<Asked>)> {
             let orders = orders.clone();
             spawn_local(async move {
                 // Whoever asked and went away is not told.
-                let _ = timeout(ORDER_DEADLINE, serve(stream, orders)).await;
+                let _ = serve(stream, orders).await;
             });
         }
     });
@@ -47,7 +47,8 @@ pub(crate) async fn listen() -> Result<(SocketAddr, mpsc::Receiver<Asked>)> {
 async fn serve(mut stream: TcpStream, orders: mpsc::Sender<Asked>) -> Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
-    BufReader::new(read.take(ORDER_BYTES_MAX)).read_line(&mut line).await?;
+    let mut read = BufReader::new(read.take(ORDER_BYTES_MAX));
+    timeout(ORDER_DEADLINE, read.read_line(&mut line)).await??;
     let answer = match parse(line.trim_end()) {
         Err(error) => Answer::Failed { error },
         Ok(order) => {

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -25,6 +25,13 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// In memory, where that can be: on a disk that others write to, a sync of the index can take
+/// longer than a node waits for it.
+fn roomy() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
+}
+
 /// A sandbox that writes below a folder of ours, which names its processes too.
 struct Sandbox {
     child: Child,
@@ -35,7 +42,7 @@ struct Sandbox {
 
 impl Sandbox {
     fn start(command: &mut Command) -> Self {
-        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let scratch = tempfile::tempdir_in(roomy()).expect("a scratch folder");
         command.env("TMPDIR", scratch.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program is built");
@@ -131,7 +138,7 @@ fn address(text: &str) -> SocketAddr {
 /// Sends a request that makes the other side close; all that it answers.
 fn talk(to: SocketAddr, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(to).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
