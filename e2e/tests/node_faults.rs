@@ -2,10 +2,12 @@
 //! restarted, made to fail. The index here is a few lines that answer and take notes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use flare_e2e::node::{AnswerFault, Exit, Fault, NodeConfig, NodeHandle, Report, StandInNode};
 use flare_e2e::node::{RegistrationError, StartError};
+use flare_e2e::suite::ports::Ports;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -42,8 +44,11 @@ impl Index {
             .expect("the index serves on")
     }
 
+    /// A node on a port below those that the kernel gives out: one that is down keeps its port.
     fn config(&self) -> NodeConfig {
-        NodeConfig::new("127.0.0.1", 0, &self.address.to_string())
+        static PORTS: LazyLock<Ports> = LazyLock::new(Ports::new);
+        let port = PORTS.take().expect("a free port");
+        NodeConfig::new("127.0.0.1", port, &self.address.to_string())
     }
 
     async fn node(&self) -> NodeHandle {

@@ -34,10 +34,30 @@ pub(super) fn prepare(lab: &Lab) -> Result<()> {
     all_are_ready(lab)
 }
 
-/// Waits until all pods of the set are Ready, each with its Service endpoint.
+/// Waits until all pods of the set are Ready, and in their Service. The pods themselves are asked:
+/// the set's own count is behind for a moment after one was deleted.
 fn all_are_ready(lab: &Lab) -> Result<()> {
-    lab.until("statefulset/web", ".status.readyReplicas", &PLAN.nodes.to_string())?;
-    lab.until("statefulset/web", ".status.replicas", &PLAN.nodes.to_string())
+    let ready = ".items[*].status.conditions[?(@.type==\"Ready\")].status";
+    let going = ".items[*].metadata.deletionTimestamp";
+    let wanted = vec!["True"; usize::from(PLAN.nodes)].join(" ");
+    lab.eventually("all pods to be Ready", || {
+        let pods = "pods --selector=app=web";
+        let (found, going) = (lab.field(pods, ready)?, lab.field(pods, going)?);
+        ensure!(found == wanted && going.is_empty(), "Ready: {found:?}, going: {going:?}");
+        Ok(())
+    })?;
+    lab.eventually("all pods to be in the Service", || {
+        let count = in_service(lab)?;
+        ensure!(count == usize::from(PLAN.nodes), "{count} pods are in it");
+        Ok(())
+    })
+}
+
+/// How many pods the Service sends clients to.
+fn in_service(lab: &Lab) -> Result<usize> {
+    let ready = ".items[0].endpoints[?(@.conditions.ready==true)].targetRef.name";
+    let slice = "endpointslices --selector=kubernetes.io/service-name=front";
+    Ok(lab.field(slice, ready)?.split(' ').filter(|name| !name.is_empty()).count())
 }
 
 /// Fails unless a command is refused, with these words in the reason.

@@ -9,7 +9,7 @@ use super::super::super::command::run;
 use super::super::super::enter;
 use super::super::lab::{Ended, Lab, NAMESPACE};
 use super::super::{Case, PLAN, case};
-use super::refused;
+use super::{all_are_ready, in_service, refused};
 
 pub(super) fn all() -> Vec<Case> {
     vec![
@@ -54,24 +54,15 @@ fn a_wrong_name_is_not_found(lab: &Lab) -> Result<()> {
 }
 
 fn not_ready_leaves(lab: &Lab) -> Result<()> {
-    let ready = ".items[0].endpoints[?(@.conditions.ready==true)].targetRef.name";
-    let slice = "endpointslices --selector=kubernetes.io/service-name=front";
-    let in_service = || -> Result<usize> {
-        Ok(lab.field(slice, ready)?.split(' ').filter(|name| !name.is_empty()).count())
-    };
-    ensure!(in_service()? == pods().len(), "not all pods are in the Service");
+    all_are_ready(lab)?;
     lab.kubectl("scale statefulset/web --replicas=2")?;
     lab.eventually("a pod to leave the Service", || {
-        let count = in_service()?;
+        let count = in_service(lab)?;
         ensure!(count == 2, "{count} pods are in it");
         Ok(())
     })?;
     lab.kubectl("scale statefulset/web --replicas=3")?;
-    lab.eventually("the pod to be in the Service again", || {
-        let count = in_service()?;
-        ensure!(count == 3, "{count} pods are in it");
-        Ok(())
-    })
+    all_are_ready(lab)
 }
 
 fn port_forward(lab: &Lab) -> Result<()> {
