@@ -255,9 +255,9 @@ impl<'a> Planner<'a> {
             facts.and_then(Facts::observed_in_role).is_some_and(|observed| observed.items == 0)
         });
         if empty {
-            self.grow(empty).or_else(|| self.add_copy(empty))
+            self.grow(empty).or_else(|| self.add_copy())
         } else {
-            self.add_copy(empty).or_else(|| self.grow(empty))
+            self.add_copy().or_else(|| self.grow(empty))
         }
     }
 
@@ -289,7 +289,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The next copy of a partition that lacks one; one copy per source at a time.
-    fn add_copy(&mut self, empty: bool) -> Option<Action> {
+    fn add_copy(&mut self) -> Option<Action> {
         if self.shape.preparing().is_some() {
             return None;
         }
@@ -305,12 +305,17 @@ impl<'a> Planner<'a> {
             .map(|(number, partition)| (partition.copies(), number, partition))
             .collect();
         lacking.sort_by_key(|(copies, number, _)| (*copies, *number));
+        // A master that was emptied and has just got its role shows nothing in it yet. It is enough
+        // here: what hangs on it is a wait.
+        let shows_nothing = |master| self.view.items(master) == Some(0);
+        let early =
+            shape.counted().all(|(_, known)| known.active_master().is_some_and(shows_nothing));
         let mut others = Crowd::default();
         wanting().for_each(|(_, partition)| others.add(facts, partition.members()));
         for (copies, number, partition) in lacking {
             others.take(facts, partition.members());
             let own = partition.members().collect();
-            let room = Room { own, others: Some(&others), early: empty };
+            let room = Room { own, others: Some(&others), early };
             let node = self.choose(Role::Slave, &room);
             let action = node.and_then(|node| self.give(node, Role::Slave, number));
             if action.is_some() {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use tokio::time::Instant;
+
 use super::case;
 use crate::suite::blow::Blow;
 use crate::suite::cluster::Cluster;
@@ -17,10 +19,11 @@ use crate::suite::eventually::{PATIENCE, eventually, throughout};
 use crate::suite::index::Manifest;
 use crate::suite::map::Role;
 use crate::suite::node::Node;
-use crate::suite::runner::Case;
+use crate::suite::runner::{Case, skip};
 use crate::suite::trial::{Mode, Stage, Trial};
 
 pub(super) const CASES: &[Case] = &[
+    case!("zones/the rack that starts first does not get both copies", starts_first),
     case!("zones/a master that dies is replaced from another rack", promotion),
     case!("zones/one of two racks dies without the breaker", rack_dies(TWO_RACKS, false)),
     case!("zones/one of three racks dies and comes back", rack_dies(THREE_RACKS, true)),
@@ -34,6 +37,12 @@ const THREE_RACKS: &[&str] = &["rack-1", "rack-1", "rack-2", "rack-2", "rack-3",
 
 /// How long nothing may move because zones were told; the manifest is looked at once a second.
 const WATCHED: Duration = Duration::from_secs(2);
+
+/// How long the first rack is alone: long enough for a copy to be made.
+const ALONE: Duration = Duration::from_secs(3);
+
+/// The index waits for ten seconds; a second of them may be lost on the way.
+const WAITED_FOR: Duration = Duration::from_secs(9);
 
 /// The rack of a node.
 fn rack<'a>(cluster: &Cluster, racks: &[&'a str], key: &str) -> Result<&'a str> {
@@ -58,6 +67,39 @@ async fn blocked(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let view: serde_json::Value = serde_json::from_str(&body)?;
     let kinds = view["blocked"].as_array().into_iter().flatten().map(|what| &what["kind"]);
     Ok(kinds.filter_map(|kind| kind.as_str().map(ToOwned::to_owned)).collect())
+}
+
+/// An index that waited for nobody would have made the copy in the first rack before the other one
+/// is there.
+async fn starts_first(ctx: Context) -> Result<()> {
+    let racks = ["rack-1", "rack-1", "rack-2"];
+    let mut index = ctx.auto_index(Manifest::shape(1, 2))?;
+    let nodes = ctx.nodes(racks.len(), &index)?;
+    let zoned = nodes.iter().map(Node::key).zip(racks.map(ToOwned::to_owned));
+    index.set_manifest(Manifest::shape(1, 2).zoned(zoned))?;
+    index.start().await?;
+    let mut cluster = Cluster { index, nodes };
+    let begin = Instant::now();
+    for node in &mut cluster.nodes[..2] {
+        node.start().await?;
+    }
+    throughout(ALONE, "no copy is made beside the master", || async {
+        let map = cluster.index.map().await?;
+        ensure!(map.slaves(0).is_empty() || begin.elapsed() > WAITED_FOR, "{map}");
+        Ok(())
+    })
+    .await?;
+    cluster.nodes[2].start().await?;
+    cluster.seen().await?;
+    if begin.elapsed() > WAITED_FOR {
+        return skip("the machine is too slow for a rack to be there in time");
+    }
+    let map = cluster.takes_shape(1, 2).await?;
+    let master = cluster.master(0).await?;
+    let slave = cluster.slave(0).await?;
+    let in_rack_2 = [master, slave].contains(&cluster.nodes[2].key());
+    ensure!(in_rack_2, "both copies are in rack-1:\n{map}");
+    Ok(())
 }
 
 /// Master and one slave are in one rack, the other slave, which comes last, in another.
