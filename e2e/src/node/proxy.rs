@@ -19,7 +19,8 @@ use super::wire::{CONNECT_ATTEMPTS, Outgoing};
 use super::words::{Words, plain_u64};
 
 /// Attempts per request. One that fails opens the connection anew if the peer closed it; after a
-/// silence or a strange answer the next goes out on the same connection, as upstream's do.
+/// silence, a `kill` or a strange answer the next goes out on the same connection, as with
+/// upstream.
 const TRIES: u32 = 4;
 
 /// Names under which `stats threads` shows what a connection does.
@@ -207,13 +208,19 @@ impl Link {
             }
             loop {
                 thread.waits();
-                let item = self.queue.next().await;
+                let item = tokio::select! {
+                    item = self.queue.next() => item,
+                    () = thread.interrupted() => return,
+                };
                 self.node.faults.while_silent().await;
                 thread.does("execute", item.op);
                 let answer = self.deliver(&item).await;
                 if let (Some(done), Some(answer)) = (item.done, answer) {
                     // whoever asked may have gone
                     let _ = done.send(answer);
+                }
+                if thread.is_killed() {
+                    return;
                 }
             }
         };
@@ -241,13 +248,19 @@ impl Link {
         {
             return None;
         }
+        let thread = Rc::<Thread>::clone(&self.thread);
         for _ in 0..TRIES {
-            match self.attempt(item).await {
+            let tried = tokio::select! {
+                biased;
+                tried = self.attempt(item) => tried,
+                () = thread.interrupted() => Err(io::ErrorKind::Interrupted.into()),
+            };
+            match tried {
                 Ok(answer) => return Some(answer),
                 Err(error) => {
                     let Destination { host, port, .. } = &self.destination;
                     tracing::warn!(node = self.node.key, host, port, %error, "try failed");
-                    if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Other) {
+                    if !keeps_connection(error.kind()) {
                         self.open().await;
                     }
                 }
@@ -266,6 +279,12 @@ impl Link {
             Expect::Value => value(connection).await,
         }
     }
+}
+
+/// Whether the next try goes out on the same connection after this error.
+fn keeps_connection(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{Interrupted, Other, TimedOut};
+    matches!(error, TimedOut | Interrupted | Other)
 }
 
 /// First words that count as an answer (flare-protocol.md 2).

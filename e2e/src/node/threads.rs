@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::rc::Rc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::unix_seconds;
@@ -35,7 +36,9 @@ pub(crate) struct Thread {
     op: Cell<&'static str>,
     state: Cell<&'static str>,
     backlog: Option<Rc<dyn Backlog>>,
-    /// Set by `kill`, and when the node stops.
+    killed: Cell<bool>,
+    interrupt: Notify,
+    /// Set by `kill`, except for a thread with a queue, and when the node stops.
     pub(crate) stop: CancellationToken,
 }
 
@@ -48,6 +51,28 @@ impl Thread {
 
     pub(crate) fn waits(&self) {
         self.does("wait", "");
+    }
+
+    /// What `kill` does. A thread with a queue ends when it is done with the request that it is at,
+    /// and has one try less for that with each `kill`, as upstream's: a signal ends its wait.
+    fn kill(&self) {
+        if self.backlog.is_none() {
+            self.stop.cancel();
+            return;
+        }
+        self.state.set("killed");
+        self.killed.set(true);
+        self.interrupt.notify_one();
+    }
+
+    /// Whether `kill` came, for a thread with a queue.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.get()
+    }
+
+    /// Returns when `kill` comes, for a thread with a queue.
+    pub(crate) async fn interrupted(&self) {
+        self.interrupt.notified().await;
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -128,6 +153,8 @@ impl Threads {
             op: Cell::new(""),
             state: Cell::new("wait"),
             backlog,
+            killed: Cell::new(false),
+            interrupt: Notify::new(),
             stop: CancellationToken::new(),
         });
         self.rows.borrow_mut().insert((kind, thread.id), Rc::clone(&thread));
@@ -158,7 +185,7 @@ impl Threads {
     pub(crate) fn kill(&self, id: u32) -> bool {
         let mut rows = self.rows.borrow_mut();
         let found = rows.values().find(|thread| thread.id == id);
-        let known = found.inspect(|thread| thread.stop.cancel()).is_some();
+        let known = found.inspect(|thread| thread.kill()).is_some();
         // no task stands behind the clock's row that would take it away
         rows.remove(&(kind::ALARM, id));
         known

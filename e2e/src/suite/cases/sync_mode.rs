@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use tokio::task::JoinHandle;
 
 use super::case;
@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     case!("sync/two masters that write the same key each keep their own", same_key),
     case!("sync/a slave that does not know it waits for its master", unaware_in_sync),
     case!("sync/in asynchronous mode nobody waits", unaware_async),
+    case!("sync/a connection that is killed tries on, once less each time", killed),
     case!("sync/a late answer is taken for that of a later write", late_answers),
 ];
 
@@ -40,6 +41,10 @@ const MASTER: &str = "0 0 0 1";
 const SLAVE: &str = "1 0 0 1";
 const PREPARING: &str = "1 1 0 0";
 const PROXY: &str = "2 0 -1 0";
+
+/// The thread types of the two nodes.
+const A: &str = "16";
+const B: &str = "17";
 
 /// Two nodes without an index, and the wires by which each reaches the other.
 struct Pair {
@@ -66,12 +71,12 @@ impl Pair {
 
     /// Tells A what it and B are, in the map of that version.
     async fn tell_a(&self, version: u64, a: &str, b: &str) -> Result<()> {
-        tell(&self.a, version, &[(self.a.addr(), a, 16), (self.to_b.addr(), b, 17)]).await
+        tell(&self.a, version, &[(self.a.addr(), a, A), (self.to_b.addr(), b, B)]).await
     }
 
     /// Tells B what A and it are.
     async fn tell_b(&self, version: u64, a: &str, b: &str) -> Result<()> {
-        tell(&self.b, version, &[(self.to_a.addr(), a, 16), (self.b.addr(), b, 17)]).await
+        tell(&self.b, version, &[(self.to_a.addr(), a, A), (self.b.addr(), b, B)]).await
     }
 
     /// Each holds itself master and the other its slave.
@@ -109,11 +114,14 @@ impl Pair {
         format!("<{}>set {key} 0 0 1 1", passed.join(","))
     }
 
-    /// Waits until both hold the same, and these keys.
+    /// Waits until both hold the same, and these keys. A is asked when B has them: a node is dumped
+    /// by one at a time, and B may be at it.
     async fn hold_the_same(&self, keys: &[&str]) -> Result<()> {
         eventually(PATIENCE, "the same keys at both", || async {
-            let (a, b) = (dump(&self.a).await?, dump(&self.b).await?);
-            ensure!(a == b && a.keys().eq(keys), "{a:?} and {b:?}");
+            let b = dump(&self.b).await?;
+            ensure!(b.keys().eq(keys), "B has {b:?}");
+            let a = dump(&self.a).await?;
+            ensure!(a == b, "A has {a:?}, B has {b:?}");
             Ok(())
         })
         .await
@@ -121,7 +129,7 @@ impl Pair {
 }
 
 /// Tells a node a map.
-async fn tell(node: &Node, version: u64, entries: &[(SocketAddr, &str, u32)]) -> Result<()> {
+async fn tell(node: &Node, version: u64, entries: &[(SocketAddr, &str, &str)]) -> Result<()> {
     let mut map = format!("node sync {version}\r\n");
     for (addr, is, thread_type) in entries {
         map.push_str(&format!("NODE {} {} {is} {thread_type}\r\n", addr.ip(), addr.port()));
@@ -171,7 +179,7 @@ async fn crossing(ctx: Context) -> Result<()> {
         wire.shows("the other's copy", |seen| seen.requests.contains(&other)).await?;
         let seen = wire.traffic();
         let [(first, times), (second, _)] = tries(&seen)[..] else {
-            anyhow::bail!("two requests were expected: {seen:?}")
+            bail!("two requests were expected: {seen:?}")
         };
         ensure!((first, second) == (own.as_str(), other.as_str()), "{seen:?}");
         ensure!((2..=TRIES).contains(&times), "sent {times} times: {seen:?}");
@@ -278,4 +286,39 @@ async fn late_answers(ctx: Context) -> Result<()> {
     pair.to_b.shows("one try", |seen| tries(seen).last() == Some(&(&again, 1))).await?;
     pair.to_b.release();
     pair.hold_the_same(&["k1", "k2"]).await
+}
+
+/// `kill` of the thread that waits for the slave ends one try, and the thread with the last: then
+/// whoever waits is answered, and the next write makes a new connection.
+async fn killed(ctx: Context) -> Result<()> {
+    let settings: Vec<_> = [USUAL, &[("proxy-concurrency", "1")]].concat();
+    let pair = Pair::start(&ctx, &settings, &settings).await?;
+    pair.tell_b(1_000, MASTER, SLAVE).await?;
+    pair.tell_a(1_000, MASTER, SLAVE).await?;
+    pair.to_b.hold();
+    let waits = write(&pair.a, "k1", "a");
+    pair.to_b.shows("the copy under way", |seen| !seen.requests.is_empty()).await?;
+    eventually(PATIENCE, "the end of the thread", || async {
+        let mut client = pair.a.client().await?;
+        let threads = client.stats("stats threads").await?;
+        let towards = |(name, value): (&String, &String)| {
+            name.strip_suffix(":type").filter(|_| *value == B).map(ToOwned::to_owned)
+        };
+        let Some(thread) = threads.iter().find_map(towards) else { return Ok(()) };
+        let answer = client.command(&format!("kill {thread}")).await?;
+        bail!("kill {thread}: {answer}")
+    })
+    .await?;
+    let answer = waits.await??;
+    ensure!(answer == "STORED", "{answer}");
+    let seen = pair.to_b.traffic();
+    let copy = pair.copy(&[&pair.a], "k1");
+    let [(request, times)] = tries(&seen)[..] else { bail!("more than one: {seen:?}") };
+    ensure!(request == copy && (2..=TRIES).contains(&times), "{seen:?}");
+    pair.to_b.release();
+    let answer = write(&pair.a, "k2", "a").await??;
+    ensure!(answer == "STORED", "{answer}");
+    ensure!(dump(&pair.b).await?.contains_key("k2"), "it was not waited for");
+    ensure!(pair.to_b.traffic().connections == 2, "{:?}", pair.to_b.traffic());
+    Ok(())
 }
