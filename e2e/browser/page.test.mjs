@@ -158,6 +158,8 @@ test("a person chooses the copy that a lost partition goes on with", async () =>
   await sees(page, "#p0 .recovery", /c:1\s*not known/);
   await sees(page, "#p0 .recovery", /a:1\s*0 items; came back empty: to go on with nothing/);
   const recover = page.getByRole("button", { name: "go on with the copy of b:1" });
+  const unseen = page.getByRole("button", { name: "go on with the copy of c:1" });
+  assert.equal(await unseen.count(), 0, "it cannot be chosen while it is down");
   await recover.click();
   await sees(page, "dialog", "Go on with the copy of b:1? Writes that it lacks are lost");
   await page.getByRole("button", { name: "Leave it" }).click();

@@ -20,6 +20,8 @@ export function drawRecovery(place, partition, actions) {
   sync(list, copies, ({ node }) => node, create, (row, { items, best, sentence }) => {
     const count = items === null ? "" : `${whole(items)} items; `;
     setText(row.children[1], `${best ? "the best: " : ""}${count}${sentence}`);
+    // The index refuses a copy that it cannot see now.
+    row.children[2].hidden = items === null;
   });
 }
 
@@ -30,7 +32,8 @@ function titleOf({ chosen }, copies) {
 
 function createCopy({ node, isEmpty }, partition, actions) {
   const label = isEmpty ? `go on with ${node}, empty` : `go on with the copy of ${node}`;
-  const button = make("button", { type: "button", "aria-label": label }, "go on with it");
+  const attributes = { type: "button", "aria-label": label, class: isEmpty ? "danger" : "" };
+  const button = make("button", attributes, isEmpty ? "go on empty" : "go on with it");
   button.addEventListener("click", () => actions.recover(partition, node, isEmpty));
   const key = make("span", { class: "key" }, node);
   return make("li", {}, key, make("span", { class: "evidence" }), button);
