@@ -24,6 +24,10 @@ const CLIENT_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a client rests after an unclear answer: the key is of no use any more.
 const CLIENT_REST: Duration = Duration::from_millis(200);
 
+/// One in so many keys of a load must never have met an unclear answer, so that something is shown.
+/// On an idle machine more than half do not; on one that is ten times slower one in four.
+const ONE_CLEAR_IN: usize = 8;
+
 /// How many keys a trial begins with; some of them are deleted and changed right away.
 const KEYS: usize = 60;
 
@@ -183,11 +187,13 @@ impl Trial {
     }
 
     /// As [`Trial::end`], with the keys of a load. Keys with an operation that had no clear answer
-    /// are left out; at least half of them must be left.
+    /// are left out; at least one in [`ONE_CLEAR_IN`] must be left.
     pub async fn end_with(self, mut outcome: Outcome) -> Result<(Cluster, History)> {
         let all = outcome.keys.len();
         let unclear = outcome.forget_unclear();
-        ensure!(unclear <= all / 2, "{unclear} of {all} keys are unclear: {:?}", outcome.seen);
+        let last = outcome.seen.last_unclear.as_deref().unwrap_or_default();
+        let left = all - unclear;
+        ensure!(left >= all / ONE_CLEAR_IN, "{unclear} of {all} keys are unclear, last: {last}");
         self.recovers().await?;
         self.cluster.right(&outcome).await?;
         self.end().await

@@ -61,8 +61,8 @@ async fn source(ctx: Context, blow: Blow) -> Result<()> {
     let lost_slave = Blow::Kill.strike(&mut trial.cluster, &slave).await?;
     let copier = copies(&trial.cluster, Role::Slave).await?;
     trial.life_goes_on("beside-the-copy").await?;
-    trial.cluster.hold_copies(false).await?;
     let lost_master = blow.strike(&mut trial.cluster, &master).await?;
+    trial.cluster.hold_copies(false).await?;
     trial.nobody_serves().await?;
     throughout(WATCHED, "the half copy is not promoted", || async {
         let map = trial.cluster.index.map().await?;
@@ -84,12 +84,14 @@ async fn copier(ctx: Context, blow: Blow) -> Result<()> {
     trial.cluster.hold_copies(true).await?;
     let lost_slave = Blow::Kill.strike(&mut trial.cluster, &slave).await?;
     let copier = copies(&trial.cluster, Role::Slave).await?;
-    trial.cluster.hold_copies(false).await?;
     let lost_copier = blow.strike(&mut trial.cluster, &copier).await?;
+    trial.cluster.hold_copies(false).await?;
     trial.cluster.sees(&copier, "down", |e| e.state == State::Down).await?;
     // deleted while the copier holds them: they must not come back with it
     trial.life_goes_on("without-the-copier").await?;
     lost_copier.heal(&mut trial.cluster).await?;
+    // one that hung holds its copy still
+    trial.cluster.hold_copies(false).await?;
     trial.recovers().await?;
     lost_slave.heal(&mut trial.cluster).await?;
     trial.end().await.map(drop)
@@ -107,11 +109,12 @@ async fn growing(ctx: &Context) -> Result<(Trial, String)> {
 async fn new_master(ctx: Context, blow: Blow) -> Result<()> {
     let (mut trial, new) = growing(&ctx).await?;
     trial.life_goes_on("beside-the-copy").await?;
-    trial.cluster.hold_copies(false).await?;
     let wound = blow.strike(&mut trial.cluster, &new).await?;
+    trial.cluster.hold_copies(false).await?;
     trial.cluster.sees(&new, "down and nothing", is_down_proxy).await?;
     trial.life_goes_on("without-the-new-one").await?;
     wound.heal(&mut trial.cluster).await?;
+    trial.cluster.hold_copies(false).await?;
     trial.end().await.map(drop)
 }
 
@@ -122,8 +125,8 @@ fn is_down_proxy(entry: &crate::suite::map::Entry) -> bool {
 async fn new_source(ctx: Context) -> Result<()> {
     let (mut trial, _) = growing(&ctx).await?;
     let source = trial.cluster.master(0).await?;
-    trial.cluster.hold_copies(false).await?;
     let wound = Blow::Kill.strike(&mut trial.cluster, &source).await?;
+    trial.cluster.hold_copies(false).await?;
     trial.replaced(&source, 0).await?;
     trial.life_goes_on("without-the-source").await?;
     wound.heal(&mut trial.cluster).await?;

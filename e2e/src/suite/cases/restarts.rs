@@ -91,12 +91,12 @@ async fn through(ctx: Context, story: &'static Story) -> Result<()> {
     for (who, blow) in story.blows {
         targets.push((find(&trial, *who).await?, blow));
     }
-    trial.cluster.hold_copies(false).await?;
     let version = trial.cluster.index.version().await?;
     let mut wounds = Vec::new();
     for (key, blow) in targets {
         wounds.push((key.clone(), blow.strike(&mut trial.cluster, &key).await?));
     }
+    trial.cluster.hold_copies(false).await?;
     let lost: Vec<&str> = wounds.iter().map(|(key, _)| key.as_str()).collect();
     let mut steps = kill_at_every_step(&mut trial, version, |map| noticed(map, &lost)).await?;
     let version = trial.cluster.index.version().await?;
