@@ -21,7 +21,7 @@ use crate::policy::promotion;
 use crate::policy::recovery;
 use crate::policy::shape::{Partition, Shape};
 use crate::policy::watchdog;
-use crate::stored::{Lapse, StoredTopology};
+use crate::stored::{Holding, Lapse, StoredTopology};
 use crate::topology::{Blocked, Facts};
 use crate::wanted::Wanted;
 
@@ -192,6 +192,7 @@ impl<'a> Planner<'a> {
                 match evidence::of(self.view, node, &sources) {
                     // Dead since it said so, or restarted: what was written meanwhile it lacks.
                     Verdict::Ready if !self.view.answers(node) => {}
+                    Verdict::Ready if self.is_owed_to_lost_nodes() => {}
                     Verdict::Ready => {
                         return Some(Action::Activate { node: node.clone(), evidence: None });
                     }
@@ -214,6 +215,22 @@ impl<'a> Planner<'a> {
             }
         }
         None
+    }
+
+    /// May somebody still have something on its way to a node that lost its role? When keys change
+    /// their owner, it must not: such a node, back in time, sends it on to the new one, which does
+    /// not know the versions that keys had when they were deleted on the old one, and so takes an
+    /// old deletion for a new one (flare-protocol.md 4.5; seen on real nodes in one of four
+    /// growths in which the first new master died: acknowledged writes were gone).
+    fn is_owed_to_lost_nodes(&mut self) -> bool {
+        let lost = self.view.stored.nodes.iter().filter(|(key, node)| {
+            let drained = self.view.facts(key).is_some_and(|facts| facts.drained);
+            node.entry.role == Role::Proxy && node.holds != Holding::Unknown && !drained
+        });
+        let lost: Vec<NodeKey> = lost.map(|(key, _)| key.clone()).collect();
+        let any = !lost.is_empty();
+        self.plan.drains.extend(lost);
+        any
     }
 
     /// The masters that a preparing node copies from (flare-protocol.md 6.2); `None` when a new
