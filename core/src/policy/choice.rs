@@ -10,6 +10,7 @@ use crate::policy::assignment::Planner;
 use crate::policy::emptying::{self, NotEmptied};
 use crate::stored::Holding;
 use crate::topology::Blocked;
+use crate::topology::Facts;
 
 /// Where copies lie already.
 #[derive(Debug, Default)]
@@ -48,10 +49,20 @@ impl<'a> Planner<'a> {
             None => Some(Action::IntendToEmpty { node }),
             Some(_) if facts.emptying.is_some() => None,
             Some(intent) if facts.emptied == Some(intent) => {
-                Some(Action::Assign { node, role, partition })
+                let assign = Action::Assign { node, role, partition };
+                self.knows_the_masters(facts).then_some(assign)
             }
             Some(intent) => Some(Action::EmptyAgain { node, intent }),
         }
+    }
+
+    /// Has the node taken in who the masters are? They are told of its role first, and what they
+    /// send it before it knows of that itself it sends on to the masters that it knows: to a dead
+    /// one it would try so for 18 s, and keep its new master waiting (flare-protocol.md 5.4).
+    fn knows_the_masters(&self, node: &Facts) -> bool {
+        let masters = self.shape.counted().filter_map(|(_, known)| known.active_master());
+        let mut known = masters.filter_map(|master| self.view.facts(master));
+        known.all(|master| node.acked >= master.role_version)
     }
 
     /// Would the copy lie beside another one in a zone that is known, and may a node of another

@@ -116,6 +116,8 @@ impl Topology {
     /// on (R10).
     fn took_map_in(&mut self, node: &NodeKey, version: u64, now: Timestamp, step: &mut Step) {
         let newest = self.snapshot.version();
+        // One that is to get a role waits until it knows whose.
+        self.news |= self.proposed.nodes.get(node).is_some_and(|node| node.empty_intent.is_some());
         if let Some(facts) = self.facts.get_mut(node)
             && facts.watch.took_in(version, newest, now)
         {
