@@ -15,6 +15,7 @@
 pub mod flare_xml;
 pub mod invariant;
 pub mod model;
+mod placement;
 pub mod policy;
 pub mod protocol;
 pub mod simulation;

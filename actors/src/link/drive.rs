@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -116,7 +117,8 @@ impl NodeLink {
                     let push_at = self.must_push().map(|_| self.push_at);
                     let ping_at = self.pings().then(|| self.attempt_at());
                     let reading_at = self.queue_watches.iter().map(|watch| watch.next_at).min();
-                    [push_at, ping_at, reading_at]
+                    let forget_at = self.forgettable.iter().map(|key| key.at).min();
+                    [push_at, ping_at, reading_at, forget_at]
                         .into_iter()
                         .flatten()
                         .fold(self.observe_at, Instant::min)
@@ -198,12 +200,20 @@ impl NodeLink {
         let ping_overdue = ping_due && now >= self.attempt_at() + self.interval();
         if !ping_overdue
             && now >= self.push_at
-            && let Some(map) = self.must_push()
+            && let Some(map) = self.must_push().map(Arc::clone)
         {
-            return Some(Question::push(map.version(), map.sync_request().clone()));
+            return Some(match self.write_behind(&map) {
+                Some(write) => {
+                    Question::push_and_connect(map.version(), map.sync_request(), &write)
+                }
+                None => Question::push(map.version(), map.sync_request().clone()),
+            });
         }
         if ping_due {
             return Some(Question::ping());
+        }
+        if let Some(question) = self.next_of_connecting() {
+            return Some(question);
         }
         if let Some(order) = self.to_empty.take() {
             if order.incarnation.is_same(&incarnation) {
@@ -217,6 +227,9 @@ impl NodeLink {
         }
         if self.is_queue_to_read(now) {
             return Some(Question::read_queues());
+        }
+        if let Some(question) = self.next_to_forget(now) {
+            return Some(question);
         }
         (self.probe_wanted || now >= self.observe_at).then(Question::observe)
     }
@@ -238,17 +251,24 @@ impl NodeLink {
                 let telling = if told.is_some() { PUSH_DEADLINE } else { Duration::ZERO };
                 telling.max(self.read_timeout())
             }
-            Question::ReadQueues { .. } | Question::ListClients(_) | Question::Kill(_) => {
-                self.read_timeout()
+            Question::ReadQueues { .. }
+            | Question::ShowConnections(_)
+            | Question::Connect { map: None, .. }
+            | Question::Forget(_)
+            | Question::ListClients(_)
+            | Question::Kill(_) => self.read_timeout(),
+            Question::Push { .. } | Question::Connect { map: Some(_), .. } => {
+                PUSH_DEADLINE.max(self.read_timeout())
             }
-            Question::Push { .. } => PUSH_DEADLINE.max(self.read_timeout()),
             Question::Empty { .. } => EMPTY_DEADLINE,
         };
         logs::wire(u64::from(self.thread), Direction::Out, &request);
         let deadline = now + patience;
         // While a push is not answered no ping can be sent; each one that falls out is missed.
         let missed_at = match question {
-            Question::Push { .. } if self.pings() => now + self.read_timeout(),
+            Question::Push { .. } | Question::Connect { .. } if self.pings() => {
+                now + self.read_timeout()
+            }
             _ => deadline,
         };
         if let Wire::Open(open) = &mut self.wire {

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use flare_core::protocol::line::LineBuffer;
 use flare_core::protocol::node::client_threads::ClientThread;
 use flare_core::protocol::node::{
-    ClientThreads, FlushAll, Kill, NodeStats, NodeSync, NodeThreads, Ping, ReplyError, Stats,
-    StatsThreads, client_threads, flush_all, kill, ping, stats_threads, take,
+    ClientThreads, Connect, FlushAll, Forget, Kill, NodeStats, NodeSync, NodeThreads, Ping,
+    ReplyError, Stats, StatsThreads, client_threads, connect, flush_all, kill, ping, stats_threads,
+    take,
 };
-use flare_core::topology::Observation;
+use flare_core::topology::{ConnectingWrite, Observation};
 use tokio::time::Instant;
 
 /// `stats` and `stats threads` in one write: they belong to one moment.
@@ -45,6 +46,21 @@ pub(super) enum Question {
         /// Its answer.
         reply: StatsThreads,
     },
+    /// `stats threads`, for the connections that the node has
+    ShowConnections(StatsThreads),
+    /// A write that makes the node connect, then `stats threads`
+    Connect {
+        /// The version of a map that was sent before these, if one was.
+        map: Option<u64>,
+        /// The answer to the map, until it has come.
+        told: Option<NodeSync>,
+        /// Why the map was refused, if it was.
+        refused: Option<ReplyError>,
+        /// The answer to the others.
+        reply: Connect,
+    },
+    /// `delete` of what was written for it
+    Forget(Forget),
     /// `stats threads request`
     ListClients(ClientThreads),
     /// `kill`
@@ -66,6 +82,8 @@ pub(super) enum Answered {
     Observed(Observation),
     Emptied { intent: u64 },
     QueuesRead(NodeThreads),
+    ConnectionsShown { map: Option<u64>, threads: NodeThreads },
+    Forgotten,
     ClientsListed(Vec<ClientThread>),
     ClientEnded,
 }
@@ -110,6 +128,32 @@ impl Question {
         (question, Bytes::from_static(stats_threads::REQUEST))
     }
 
+    pub(super) fn show_connections() -> (Self, Bytes) {
+        let question = Self::ShowConnections(StatsThreads::default());
+        (question, Bytes::from_static(stats_threads::REQUEST))
+    }
+
+    pub(super) fn connect(write: &ConnectingWrite) -> (Self, Bytes) {
+        let reply = Connect::default();
+        (Self::Connect { map: None, told: None, refused: None, reply }, connect::request(write))
+    }
+
+    /// A map, and right behind it the write that makes the node connect to those that it passes
+    /// writes on to by that map.
+    pub(super) fn push_and_connect(
+        version: u64,
+        map: &Bytes,
+        write: &ConnectingWrite,
+    ) -> (Self, Bytes) {
+        let (reply, told) = (Connect::default(), Some(NodeSync));
+        let request = [map.as_ref(), &connect::request(write)].concat();
+        (Self::Connect { map: Some(version), told, refused: None, reply }, request.into())
+    }
+
+    pub(super) fn forget(write: &ConnectingWrite) -> (Self, Bytes) {
+        (Self::Forget(Forget), connect::forget(write))
+    }
+
     pub(super) fn list_clients() -> (Self, Bytes) {
         let question = Self::ListClients(ClientThreads::default());
         (question, Bytes::from_static(client_threads::REQUEST))
@@ -128,7 +172,12 @@ impl Question {
         match self {
             Self::Ping(_) => "ping",
             Self::Push { .. } => "node_sync",
-            Self::Observe { .. } | Self::ReadQueues { .. } | Self::ListClients(_) => "stats",
+            Self::Observe { .. }
+            | Self::ReadQueues { .. }
+            | Self::ShowConnections(_)
+            | Self::ListClients(_) => "stats",
+            Self::Connect { map: Some(_), .. } => "node_sync",
+            Self::Connect { map: None, .. } | Self::Forget(_) => "connect",
             Self::Kill(_) => "kill",
             Self::Empty { .. } => "flush_all",
         }
@@ -147,6 +196,25 @@ impl Question {
             Self::ListClients(reply) => Ok(take(reply, lines)?.map(Answered::ClientsListed)),
             Self::Kill(reply) => Ok(take(reply, lines)?.map(|()| Answered::ClientEnded)),
             Self::ReadQueues { reply } => Ok(take(reply, lines)?.map(Answered::QueuesRead)),
+            Self::ShowConnections(reply) => Ok(take(reply, lines)?
+                .map(|threads| Answered::ConnectionsShown { map: None, threads })),
+            Self::Connect { map, told, refused, reply } => {
+                if let Some(answer) = told {
+                    match take(answer, lines) {
+                        Ok(None) => return Ok(None),
+                        Ok(Some(())) => {}
+                        Err(error @ ReplyError::Refused(_)) => *refused = Some(error),
+                        Err(error) => return Err(error),
+                    }
+                    *told = None;
+                }
+                let Some(threads) = take(reply, lines)? else { return Ok(None) };
+                match refused.take() {
+                    Some(error) => Err(error),
+                    None => Ok(Some(Answered::ConnectionsShown { map: *map, threads })),
+                }
+            }
+            Self::Forget(reply) => Ok(take(reply, lines)?.map(|()| Answered::Forgotten)),
             Self::Observe { told, stats, first, second } => {
                 if let Some(reply) = told {
                     match take(reply, lines) {

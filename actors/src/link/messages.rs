@@ -7,7 +7,7 @@ use actix::Message;
 use flare_core::model::{Incarnation, NodeKey, Timestamp};
 use flare_core::policy::suspicion::MonitorSettings;
 use flare_core::protocol::command::ThreadState;
-use flare_core::topology::Snapshot;
+use flare_core::topology::{ConnectingWrite, Snapshot};
 
 use crate::session::Traffic;
 
@@ -51,6 +51,24 @@ pub struct WatchQueue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct EndClients;
+
+/// Have the node connect to those that it passes writes on to; an order to connect that was not
+/// carried out yet is replaced by it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ConnectNode {
+    /// The map that makes it necessary: nothing is written before that is told.
+    pub version: u64,
+    /// What is written for that.
+    pub write: ConnectingWrite,
+    /// The thread types of the nodes that it is to connect to.
+    pub towards: Vec<u32>,
+}
+
+/// Delete now what was written to have the node connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ForgetKeys;
 
 /// The node has just called the index itself, so it listens: connect now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

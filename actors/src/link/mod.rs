@@ -10,6 +10,7 @@
 //! to connect and to ping is `flare_core`'s `Pacing`.
 
 mod clients;
+mod connections;
 mod drive;
 mod exchange;
 mod messages;
@@ -71,8 +72,8 @@ use crate::net::{NetFuture, Network, Stream};
 use crate::obituary::Obituary;
 use crate::session::Traffic;
 use crate::topology::{
-    ClientsEnded, LinkEnded, LinkOpened, MapAcknowledged, NodeEmptied, NodeObserved, Published,
-    QueueDrained, TopologyActor,
+    ClientsEnded, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected, NodeEmptied, NodeObserved,
+    Published, QueueDrained, TopologyActor,
 };
 use exchange::Exchange;
 
@@ -103,6 +104,7 @@ pub struct TopologyEars {
     pub(crate) emptied: Recipient<NodeEmptied>,
     pub(crate) drained: Recipient<QueueDrained>,
     pub(crate) clients_ended: Recipient<ClientsEnded>,
+    pub(crate) connected: Recipient<NodeConnected>,
 }
 
 impl From<&Addr<TopologyActor>> for TopologyEars {
@@ -115,6 +117,7 @@ impl From<&Addr<TopologyActor>> for TopologyEars {
             emptied: addr.clone().recipient(),
             drained: addr.clone().recipient(),
             clients_ended: addr.clone().recipient(),
+            connected: addr.clone().recipient(),
         }
     }
 }
@@ -160,6 +163,10 @@ pub struct NodeLink {
     probe_wanted: bool,
     /// Queues of the node's that are watched until they are empty, one per thread type.
     queue_watches: Vec<QueueWatch>,
+    /// It is being made to connect to those that it passes writes on to.
+    connecting: Option<connections::Connecting>,
+    /// What was written for that; a few at most, one per change of the map in half a second.
+    forgettable: Vec<connections::Forgettable>,
     /// The connections of its clients are being ended.
     client_hunt: Option<clients::ClientHunt>,
 
@@ -234,6 +241,8 @@ impl NodeLink {
             to_empty: None,
             probe_wanted: false,
             queue_watches: Vec::new(),
+            connecting: None,
+            forgettable: Vec::new(),
             client_hunt: None,
             wire: Wire::Closed,
             pacing: Pacing::new(parts.home.clock.now()),

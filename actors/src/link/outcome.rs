@@ -2,6 +2,7 @@
 //! what it tells the topology and the failover actor.
 
 use std::io;
+use std::time::Duration;
 
 use flare_core::model::State;
 use flare_core::policy::suspicion::Evidence;
@@ -42,21 +43,31 @@ impl NodeLink {
                 self.home.metrics.ping_answered(took);
                 self.tell(Evidence::PingAnswered { incarnation: self.incarnation });
             }
-            Answered::MapTaken { version } => {
-                self.home.metrics.push_acknowledged(took);
-                self.acknowledged = version;
-                if self.must_push().is_none() {
-                    self.unacknowledged_since = None;
-                }
-                let node = self.node.clone();
-                self.home.topology.acknowledged.do_send(MapAcknowledged { node, version });
-            }
+            Answered::MapTaken { version } => self.map_taken(version, took),
             Answered::Observed(observation) => self.observed(observation),
             Answered::QueuesRead(threads) => self.queues_read(&threads),
+            Answered::ConnectionsShown { map, threads } => {
+                // First: whoever waits for the map waits for the connections, too.
+                self.connections_shown(&threads);
+                if let Some(version) = map {
+                    self.map_taken(version, took);
+                }
+            }
+            Answered::Forgotten => {}
             Answered::ClientsListed(connected) => self.clients_listed(&connected),
             Answered::ClientEnded => self.client_ended(true),
             Answered::Emptied { intent } => self.tell_emptied(intent, true),
         }
+    }
+
+    fn map_taken(&mut self, version: u64, took: Duration) {
+        self.home.metrics.push_acknowledged(took);
+        self.acknowledged = version;
+        if self.must_push().is_none() {
+            self.unacknowledged_since = None;
+        }
+        let node = self.node.clone();
+        self.home.topology.acknowledged.do_send(MapAcknowledged { node, version });
     }
 
     fn observed(&mut self, observation: Observation) {
@@ -86,16 +97,19 @@ impl NodeLink {
                 self.tell(Evidence::PingFailed);
                 Ok(())
             }
-            Question::Push { .. } => {
+            Question::Push { .. } | Question::Connect { map: Some(_), .. } => {
                 self.home.metrics.push_failed(Miss::Sick);
                 self.push_at = Instant::now() + PUSH_RETRY_PAUSE;
                 self.probe_wanted = true;
                 Ok(())
             }
             // A flared answers `stats`: whatever this is, it is none.
-            Question::Observe { .. } | Question::ReadQueues { .. } | Question::ListClients(_) => {
-                Err(Loss::Nonsense(error))
-            }
+            Question::Observe { .. }
+            | Question::ReadQueues { .. }
+            | Question::ShowConnections(_)
+            | Question::Connect { map: None, .. }
+            | Question::Forget(_)
+            | Question::ListClients(_) => Err(Loss::Nonsense(error)),
             // It has gone by itself.
             Question::Kill(_) => {
                 self.client_ended(false);
@@ -149,6 +163,8 @@ impl NodeLink {
         let exchange = self.take_exchange();
         self.wire = Wire::Closed;
         self.incarnation = None;
+        // Who waits for it asks again when the connection stands.
+        self.connecting = None;
         self.abandon_hunt();
         if let Some(Question::Empty { intent, .. }) = exchange.as_ref().map(|it| &it.question) {
             self.tell_emptied(*intent, false);

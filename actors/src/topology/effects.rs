@@ -9,7 +9,7 @@ use flare_core::topology::{Effect, Event, Input, Snapshot, Step, Targets};
 
 use super::{EVENTS_KEPT, Published, TopologyActor, report};
 use crate::failover::MapPublished;
-use crate::link::{EmptyNode, EndClients, ProbeNode, WatchQueue};
+use crate::link::{ConnectNode, EmptyNode, EndClients, ForgetKeys, ProbeNode, WatchQueue};
 use crate::overview::EventRecord;
 use crate::park::{CloseRelay, OpenRelay, ReleaseRelay};
 use crate::store::Write;
@@ -48,6 +48,18 @@ impl TopologyActor {
                     self.submit(input, None, ctx);
                 }
             },
+            Effect::Connect { node, version, write, towards } => match self.links.get(&node) {
+                Some(link) => link.addr.do_send(ConnectNode { version, write, towards }),
+                None => {
+                    let missing = towards.clone();
+                    self.submit(Input::Connected { node, towards, missing }, None, ctx);
+                }
+            },
+            Effect::ForgetKeys { node } => {
+                if let Some(link) = self.links.get(&node) {
+                    link.addr.do_send(ForgetKeys);
+                }
+            }
             Effect::EndClients { node } => match self.links.get(&node) {
                 Some(link) => link.addr.do_send(EndClients),
                 None => self.submit(Input::ClientsEnded { node }, None, ctx),

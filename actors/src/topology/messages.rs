@@ -236,6 +236,18 @@ pub struct QueueDrained {
     pub towards: u32,
 }
 
+/// A node was made to connect to those that it passes writes on to.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NodeConnected {
+    /// The node.
+    pub node: NodeKey,
+    /// The thread types of the order.
+    pub towards: Vec<u32>,
+    /// Those of them that it still has no connection for.
+    pub missing: Vec<u32>,
+}
+
 /// A node's `stats` and `stats threads` were read.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

@@ -223,6 +223,9 @@ impl Cluster {
             Effect::WatchQueue { node, towards, .. } => {
                 self.input(Input::QueueDrained { node, towards });
             }
+            Effect::Connect { node, towards, .. } => {
+                self.input(Input::Connected { node, towards, missing: Vec::new() });
+            }
             Effect::WakeAt(at) => self.wake = Some(at),
             // Answers that nobody waits for; what people are told; handovers: nobody asks for one.
             Effect::Reply { .. }
@@ -230,6 +233,7 @@ impl Cluster {
             | Effect::OpenRelay
             | Effect::ReleaseRelay { .. }
             | Effect::CloseRelay
+            | Effect::ForgetKeys { .. }
             | Effect::EndClients { .. } => {}
         }
     }

@@ -6,16 +6,19 @@ use crate::model::{NodeEntry, NodeKey, Role, State};
 use crate::stored::{Holding, Lapse, LapseCause, StoredNode, StoredTopology};
 use crate::topology::transitions::{active_partitions, promote, set};
 
-/// The masters that a node with a new role copies from. They are told first: a write that a source
-/// takes after the copy has passed that key, and before it knows of the copying node, would be
-/// missing there for ever (flare-protocol.md 5.3, 6.3).
+/// The masters that a node with a new role copies from, or gets others' writes from meanwhile. They
+/// are told first: a write that a source takes after the copy has passed that key, and before it
+/// knows of the copying node, would be missing there for ever (flare-protocol.md 5.3, 6.3).
 pub(crate) fn sources(draft: &StoredTopology, node: &NodeKey) -> Vec<NodeKey> {
     let Some(entry) = draft.nodes.get(node).map(|node| node.entry) else { return Vec::new() };
     let is_source = |other: &NodeEntry| {
         other.role == Role::Master
-            && other.state == State::Active
+            && other.state != State::Down
             && entry.state == State::Prepare
-            && (entry.role == Role::Master || other.partition == entry.partition)
+            && match entry.role {
+                Role::Master => other.state == State::Active,
+                _ => other.partition == entry.partition,
+            }
     };
     let sources = draft.nodes.iter().filter(|(_, other)| is_source(&other.entry));
     sources.map(|(key, _)| key.clone()).collect()

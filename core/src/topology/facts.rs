@@ -1,6 +1,8 @@
 //! What is known of a node beside its stored entry: gone after a restart of the index, and
 //! learned again from the node itself (R10), its zone from whoever tells zones.
 
+use std::collections::BTreeSet;
+
 use crate::model::{Incarnation, Timestamp};
 use crate::policy::watchdog::Watch;
 use crate::topology::Observation;
@@ -55,6 +57,12 @@ pub struct Facts {
     pub emptied: Option<u64>,
     /// Since it lost its role: has nobody anything on its way to it any more?
     pub drained: bool,
+    /// The thread types of nodes that it is known to have its connections to.
+    pub connected: BTreeSet<u32>,
+    /// Those that it is being made to connect to.
+    pub connecting: Option<Vec<u32>>,
+    /// May there be a key that was written for that, and is to be deleted?
+    pub has_connecting_key: bool,
     /// When it was last asked for its `stats`.
     pub probed_at: Option<Timestamp>,
     /// Copies, or handovers of its partition, that failed in a row.
@@ -81,6 +89,12 @@ impl Facts {
         self.quiet = 0;
         self.emptied = None;
         self.watch.begins_anew();
+        self.forget_connections();
+    }
+
+    fn forget_connections(&mut self) {
+        self.connected.clear();
+        self.connecting = None;
     }
 
     /// The connection ended: whether the same process comes back on the next one, and with what,
@@ -92,6 +106,7 @@ impl Facts {
         self.quiet = 0;
         self.emptying = None;
         self.emptied = None;
+        self.forget_connections();
     }
 
     /// Does it answer, and is it known which process does?

@@ -9,6 +9,7 @@
 pub mod api;
 mod automatic;
 mod batch;
+mod connections;
 mod drafts;
 mod drain;
 mod facts;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 pub use api::*;
 pub use batch::STORE_RETRY_MILLIS;
+pub use connections::{CONNECTING_KEY_PREFIX, ConnectingWrite};
 pub use drain::DRAIN_WAIT_MILLIS;
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
 pub use handover::{

@@ -60,6 +60,9 @@ impl Topology {
                 self.push_drained(&node, towards, now, step);
                 self.drained(&node, towards);
             }
+            Input::Connected { node, towards, missing } => {
+                self.connected(&node, &towards, &missing, (now, step));
+            }
             Input::Observed { node, observation } => self.observed(&node, observation, now, step),
             Input::Emptied { node, intent, ok } => self.emptied(&node, intent, ok, now, step),
             // Woken: all that is due is done after every input. The others are not facts.
@@ -113,8 +116,14 @@ impl Topology {
     }
 
     /// A node works by the map of this version, as it said or showed: whoever waits for that goes
-    /// on (R10).
-    fn took_map_in(&mut self, node: &NodeKey, version: u64, now: Timestamp, step: &mut Step) {
+    /// on (R10), once the node has the connections that it needs for it.
+    pub(super) fn took_map_in(
+        &mut self,
+        node: &NodeKey,
+        version: u64,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
         let newest = self.snapshot.version();
         // One that is to get a role waits until it knows whose.
         self.news |= self.proposed.nodes.get(node).is_some_and(|node| node.empty_intent.is_some());
@@ -123,6 +132,14 @@ impl Topology {
         {
             self.settled = false;
             self.news = true;
+        }
+        if version >= newest {
+            if !self.has_connections(node, step) {
+                return;
+            }
+            if self.is_preparing(node) {
+                self.forget_keys(step);
+            }
         }
         self.push_acknowledged(node, version, now, step);
         self.handover_acknowledged(node, version, now, step);

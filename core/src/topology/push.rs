@@ -131,9 +131,13 @@ impl Topology {
         match &mut pending.stage {
             Stage::First(waiting) => {
                 waiting.retain(lives);
-                if !waiting.is_empty() {
-                    let to = Targets::Only(waiting.iter().cloned().collect());
+                let nodes: Vec<NodeKey> = waiting.iter().cloned().collect();
+                if !nodes.is_empty() {
+                    let to = Targets::Only(nodes.clone());
                     step.effects.push(Effect::Push { snapshot: Arc::clone(&self.snapshot), to });
+                }
+                for node in &nodes {
+                    self.has_connections(node, step);
                 }
             }
             Stage::Others(waiting) => {

@@ -1,5 +1,6 @@
 //! A committed map, published whole: what sessions answer from and what nodes are sent.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use crate::model::{HashSettings, NodeEntry, NodeKey, State};
 use crate::protocol::encode;
 use crate::stored::{HandoverStep, StoredNode, StoredTopology};
-use crate::topology::active_partitions;
+use crate::topology::{active_partitions, connections};
 
 /// One committed generation, with the bytes that many readers share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +16,7 @@ pub struct Snapshot {
     stored: Arc<StoredTopology>,
     sync_request: Bytes,
     node_lines: Bytes,
+    passes_writes_to: BTreeMap<NodeKey, BTreeSet<u32>>,
 }
 
 impl Snapshot {
@@ -34,7 +36,13 @@ impl Snapshot {
         // The reply to `node add` is the same lines without the first.
         let first_line = sync_request.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let node_lines = sync_request.slice(first_line..);
-        Self { stored, sync_request, node_lines }
+        let passes_writes_to = connections::needed(&stored);
+        Self { stored, sync_request, node_lines, passes_writes_to }
+    }
+
+    /// The thread types of the nodes that this one passes writes on to; `None` when there is none.
+    pub(super) fn passes_writes_to(&self, node: &NodeKey) -> Option<&BTreeSet<u32>> {
+        self.passes_writes_to.get(node)
     }
 
     /// The map's version.

@@ -5,6 +5,7 @@
 //! Commands are described in `core/testdata/README.md`.
 
 mod run;
+mod show;
 mod words;
 
 use std::fs;

@@ -6,11 +6,12 @@ use std::fmt::Write;
 use flare_core::model::{HashSettings, Incarnation, NodeEntry, NodeKey, Role, State, Timestamp};
 use flare_core::stored::{Holding, Lapse, LapseCause, StoredNode, StoredTopology};
 use flare_core::topology::{
-    Answer, DownReason, Effect, HandoverHow, HandoverWay, Input, Mode, Observation, Origin,
-    RequestId, Seen, Settings, Step, StoreFailure, Targets, Topology,
+    DownReason, Effect, HandoverHow, HandoverWay, Input, Mode, Observation, Origin, RequestId,
+    Seen, Settings, Step, StoreFailure, Topology,
 };
 use flare_core::wanted::Wanted;
 
+use crate::show::{names, show_effect};
 use crate::words::Words;
 
 /// Nodes that a script's cluster may have, unless it says otherwise.
@@ -26,6 +27,8 @@ pub(crate) struct Run {
     /// Do writes wait for `stored` or `store failed`?
     holds_writes: bool,
     pending: Option<u64>,
+    /// Do connections wait for `connected`?
+    holds_connections: bool,
 }
 
 #[derive(Default)]
@@ -74,6 +77,7 @@ impl Run {
             "limit" => self.setup.nodes_max = words.value("nodes"),
             "hold-writes" => self.holds_writes = true,
             "release-writes" => self.holds_writes = false,
+            "hold-connections" => self.holds_connections = true,
             "restart" => {
                 let stored = self.topology().snapshot().stored().clone();
                 self.setup.stored = Some(stored);
@@ -228,6 +232,13 @@ impl Run {
                 from: words.node(2),
                 origin,
             },
+            "connected" => {
+                let node = words.node(1);
+                let facts = self.topology().facts(&node);
+                let towards = facts.and_then(|facts| facts.connecting.clone()).unwrap_or_default();
+                let missing = words.value("missing").into_iter().collect();
+                Input::Connected { node, towards, missing }
+            }
             "clients-ended" => Input::ClientsEnded { node: words.node(1) },
             "leave" | "stay" => Input::PrepareToLeave {
                 request: self.request(),
@@ -259,7 +270,13 @@ impl Run {
 
     fn carry_out(&mut self, step: Step, out: &mut String) {
         for effect in step.effects {
-            show_effect(&effect, out).expect("a string takes it");
+            match effect {
+                Effect::Connect { node, towards, .. } if !self.holds_connections => {
+                    self.input(Input::Connected { node, towards, missing: Vec::new() }, out);
+                }
+                Effect::ForgetKeys { .. } if !self.holds_connections => {}
+                effect => show_effect(&effect, out).expect("a string takes it"),
+            }
         }
         if let Some(stored) = step.persist {
             writeln!(out, "persist version {}", stored.version).expect("a string takes it");
@@ -333,63 +350,4 @@ fn add_stored_node(stored: &mut StoredTopology, words: &Words<'_>) {
         node.lapse = Some(Lapse::new(cause, version));
     }
     stored.nodes.insert(words.node(0), node);
-}
-
-fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result {
-    match effect {
-        Effect::Publish(snapshot) => writeln!(out, "publish version {}", snapshot.version()),
-        Effect::Push { snapshot, to } => {
-            let version = snapshot.version();
-            match to {
-                Targets::AllBut(left) if left.is_empty() => {
-                    writeln!(out, "push version {version} to all")
-                }
-                Targets::AllBut(left) => {
-                    writeln!(out, "push version {version} to all but {}", names(left))
-                }
-                Targets::Only(nodes) => writeln!(out, "push version {version} to {}", names(nodes)),
-            }
-        }
-        Effect::Reply { request, answer } => match answer {
-            Answer::Done => writeln!(out, "answer {}: OK", request.0),
-            Answer::Registered(snapshot) => {
-                writeln!(out, "answer {}: the map of version {}", request.0, snapshot.version())
-            }
-            Answer::Refused(refusal) => writeln!(out, "answer {}: {refusal:?}", request.0),
-        },
-        Effect::Probe { node } => writeln!(out, "probe {node}"),
-        Effect::Empty { node, intent, incarnation } => {
-            let started = incarnation.started;
-            writeln!(out, "empty {node} started={started} intent={intent}")
-        }
-        Effect::EndClients { node } => writeln!(out, "end the clients of {node}"),
-        Effect::OpenRelay => writeln!(out, "open relay"),
-        Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),
-        Effect::CloseRelay => writeln!(out, "close relay"),
-        Effect::WatchQueue { node, towards, until, .. } => {
-            writeln!(out, "watch queue of {node} towards {towards} until {}", until.0)
-        }
-        Effect::WakeAt(at) => writeln!(out, "wake at {}", at.0),
-        Effect::Happened(event) => show_event(event, out),
-    }
-}
-
-fn show_event(event: &flare_core::topology::Event, out: &mut String) -> std::fmt::Result {
-    use flare_core::topology::Event;
-    let entry = |entry: &Option<NodeEntry>| {
-        entry.map_or_else(|| "nothing".to_owned(), |entry| entry.to_string())
-    };
-    match event {
-        Event::NodeChanged { node, from, to, why, version } => {
-            writeln!(out, "{version}: {node}: {} -> {} ({why})", entry(from), entry(to))
-        }
-        Event::Handover { partition, what } => {
-            writeln!(out, "handover of partition {partition}: {what}")
-        }
-        other => writeln!(out, "{other:?}"),
-    }
-}
-
-fn names(nodes: &[NodeKey]) -> String {
-    nodes.iter().map(NodeKey::as_str).collect::<Vec<_>>().join(" ")
 }

@@ -177,13 +177,17 @@ impl World {
                 let at = self.at(&node);
                 self.links[at].watched.insert(towards);
             }
+            Effect::Connect { node, towards, .. } => {
+                let missing = if self.rng.one_in(20) { towards.clone() } else { Vec::new() };
+                self.echoes.push_back(Input::Connected { node, towards, missing });
+            }
             Effect::EndClients { node } => self.echoes.push_back(Input::ClientsEnded { node }),
             Effect::OpenRelay => {
                 let relay = NodeKey::new("relay", 1);
                 let relay = Some(relay).filter(|_| self.rng.one_in(2));
                 self.echoes.push_back(Input::RelayOpened { relay });
             }
-            Effect::ReleaseRelay { .. } | Effect::CloseRelay => {}
+            Effect::ReleaseRelay { .. } | Effect::CloseRelay | Effect::ForgetKeys { .. } => {}
         }
     }
 

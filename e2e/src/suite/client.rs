@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// patience of a whole wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// What the keys begin with that the index writes for moments: nobody counts on them.
+const RESERVED: &str = "flare-operator.";
+
 /// The entries that a node stores, by key.
 pub type Dump = BTreeMap<String, String>;
 
@@ -173,7 +176,7 @@ impl Client {
     }
 
     /// What the node itself stores of a partition, of `partitions` in all: each key with its flag,
-    /// value, version and expiry, as `dump` prints them.
+    /// value, version and expiry, as `dump` prints them. What the index writes is left out.
     pub async fn dump(&mut self, partition: i32, partitions: i32) -> Result<Dump> {
         let request = format!("dump 0 {partition} {partitions}");
         let mut entries = BTreeMap::new();
@@ -188,7 +191,9 @@ impl Client {
                 bail!("{} answered `{request}` with {head}", self.peer);
             };
             let entry = format!("{flag} {version} {expire} {}", self.line().await?);
-            entries.insert(key.to_owned(), entry);
+            if !key.starts_with(RESERVED) {
+                entries.insert(key.to_owned(), entry);
+            }
         }
     }
 }

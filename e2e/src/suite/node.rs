@@ -281,6 +281,11 @@ impl Node {
         items.parse().with_context(|| format!("curr_items {items}"))
     }
 
+    /// The number of keys that users wrote and that have not expired.
+    pub async fn users_keys(&self) -> Result<usize> {
+        Ok(self.client().await?.dump(-1, 0).await?.len())
+    }
+
     /// The types of its threads, from `stats threads`: 3 means that it is copying.
     pub async fn thread_types(&self) -> Result<Vec<u32>> {
         let pairs = self.client().await?.stats("stats threads").await?;

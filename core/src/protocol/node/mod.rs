@@ -7,6 +7,7 @@
 //! is of no more use.
 
 pub mod client_threads;
+pub mod connect;
 pub mod flush_all;
 pub mod kill;
 pub mod node_sync;
@@ -20,6 +21,7 @@ use std::fmt;
 use crate::protocol::line::{Frame, LINE_MAX, LineBuffer, LineError};
 
 pub use client_threads::ClientThreads;
+pub use connect::{Connect, Forget};
 pub use flush_all::FlushAll;
 pub use kill::Kill;
 pub use node_sync::NodeSync;

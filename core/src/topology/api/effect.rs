@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Event, Refusal, RequestId};
 use crate::model::{Incarnation, NodeKey, Timestamp};
 use crate::stored::StoredTopology;
-use crate::topology::Snapshot;
+use crate::topology::{ConnectingWrite, Snapshot};
 
 /// What one input led to: first store, then speak (R4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -51,6 +51,24 @@ pub enum Effect {
         intent: u64,
         /// The process that may be emptied; another one is not (R13).
         incarnation: Incarnation,
+    },
+    /// Write a key that the node passes on to those of these thread types, so that it connects to
+    /// them, and delete it later; comes back as [`super::Input::Connected`].
+    Connect {
+        /// The node.
+        node: NodeKey,
+        /// The map in which it passes writes on to them: written together with that, so that it
+        /// is as early as can be; where the node has it already, only if a connection is missing.
+        version: u64,
+        /// What is written.
+        write: ConnectingWrite,
+        /// The thread types of the nodes that it needs connections to.
+        towards: Vec<u32>,
+    },
+    /// Delete now what was written for [`Effect::Connect`], if anything was.
+    ForgetKeys {
+        /// The node that was written to.
+        node: NodeKey,
     },
     /// End the connections of this node's clients, as far as their addresses tell them from nodes;
     /// comes back as [`super::Input::ClientsEnded`].

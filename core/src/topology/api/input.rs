@@ -142,6 +142,15 @@ pub enum Input {
         /// The version of the pushed map.
         version: u64,
     },
+    /// The end of a [`super::Effect::Connect`].
+    Connected {
+        /// The node.
+        node: NodeKey,
+        /// The thread types of the order.
+        towards: Vec<u32>,
+        /// Those of them that it still has no connection for.
+        missing: Vec<u32>,
+    },
     /// The node's `stats` and `stats threads` were read.
     Observed {
         /// The node.

@@ -39,20 +39,20 @@ async fn nine(ctx: Context) -> Result<()> {
     let mut sum = 0;
     for partition in 0..3 {
         let master = cluster.master(partition).await?;
-        let items = cluster.node(&master)?.items().await?;
+        let items = cluster.node(&master)?.users_keys().await?;
         ensure!(items > 0, "partition {partition} holds nothing");
         sum += items;
         for slave in cluster.slaves(partition).await? {
             let slave = cluster.node(&slave)?;
             eventually(PATIENCE, "a slave to hold what its master holds", || async {
-                let copies = slave.items().await?;
+                let copies = slave.users_keys().await?;
                 ensure!(copies == items, "{copies} of {items}");
                 Ok(())
             })
             .await?;
         }
     }
-    ensure!(sum == ledger.len() as u64, "{sum} items for {} keys", ledger.len());
+    ensure!(sum == ledger.len(), "{sum} items for {} keys", ledger.len());
     Ok(())
 }
 
@@ -134,7 +134,7 @@ async fn old_data_waits(ctx: Context) -> Result<()> {
     })
     .await?;
     throughout(Duration::from_secs(2), "its data is kept", || async {
-        ensure!(cluster.nodes[1].items().await? == 20, "keys are gone");
+        ensure!(cluster.nodes[1].users_keys().await? == 20, "keys are gone");
         Ok(())
     })
     .await?;
@@ -163,7 +163,7 @@ async fn lost_store(ctx: Context) -> Result<()> {
     }
     throughout(Duration::from_secs(5), "nobody is emptied", || async {
         for node in &cluster.nodes {
-            ensure!(node.items().await? == 20, "{} holds fewer keys", node.key());
+            ensure!(node.users_keys().await? == 20, "{} holds fewer keys", node.key());
         }
         Ok(())
     })

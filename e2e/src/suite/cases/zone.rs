@@ -95,8 +95,8 @@ async fn nothing_moves(trial: &mut Trial) -> Result<()> {
     serves(trial, &before).await
 }
 
-async fn items(trial: &Trial) -> Result<Vec<u64>> {
-    let looks = trial.cluster.running().map(|node| node.items());
+async fn items(trial: &Trial) -> Result<Vec<usize>> {
+    let looks = trial.cluster.running().map(|node| node.users_keys());
     futures_util::future::try_join_all(looks).await
 }
 

@@ -1,0 +1,108 @@
+//! Having a node make its connections to those that it passes writes on to.
+//!
+//! The write that does it goes out right behind the map that makes it necessary. Where the node has
+//! that map already, its `stats threads` show first whether it needs one.
+
+use std::time::Duration;
+
+use actix::{Context, Handler};
+use bytes::Bytes;
+use flare_core::protocol::node::NodeThreads;
+use flare_core::topology::{ConnectingWrite, Snapshot};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::exchange::Question;
+use super::{ConnectNode, ForgetKeys, NodeLink};
+use crate::topology::NodeConnected;
+
+/// How long a key that was written for it stays when nobody says that all nodes know the map.
+const FORGET_PAUSE: Duration = Duration::from_millis(500);
+
+/// How far it is.
+pub(super) enum Connecting {
+    /// The node is to be asked which connections it has.
+    Look(ConnectNode),
+    /// It is to be written to, or is being.
+    Write(ConnectNode),
+}
+
+/// A key that is to be deleted.
+pub(super) struct Forgettable {
+    write: ConnectingWrite,
+    pub(super) at: Instant,
+}
+
+impl Handler<ConnectNode> for NodeLink {
+    type Result = ();
+
+    fn handle(&mut self, order: ConnectNode, _: &mut Context<Self>) {
+        self.connecting = Some(Connecting::Look(order));
+    }
+}
+
+impl Handler<ForgetKeys> for NodeLink {
+    type Result = ();
+
+    fn handle(&mut self, _: ForgetKeys, _: &mut Context<Self>) {
+        let now = Instant::now();
+        self.forgettable.iter_mut().for_each(|key| key.at = now);
+    }
+}
+
+impl NodeLink {
+    /// What goes with this map, if the node is to connect because of it.
+    pub(super) fn write_behind(&mut self, map: &Snapshot) -> Option<ConnectingWrite> {
+        let order = self.connecting.take_if(|connecting| match connecting {
+            Connecting::Look(order) | Connecting::Write(order) => map.version() >= order.version,
+        });
+        let (Connecting::Look(order) | Connecting::Write(order)) = order?;
+        let write = order.write.clone();
+        self.connecting = Some(Connecting::Write(order));
+        Some(write)
+    }
+
+    /// What is to be asked next for it.
+    pub(super) fn next_of_connecting(&self) -> Option<(Question, Bytes)> {
+        match self.connecting.as_ref()? {
+            Connecting::Look(order) | Connecting::Write(order)
+                if order.version > self.acknowledged =>
+            {
+                None
+            }
+            Connecting::Look(_) => Some(Question::show_connections()),
+            Connecting::Write(order) => Some(Question::connect(&order.write)),
+        }
+    }
+
+    /// The node showed which connections it has.
+    pub(super) fn connections_shown(&mut self, threads: &NodeThreads) {
+        let Some(connecting) = self.connecting.take() else { return };
+        let (order, written) = match connecting {
+            Connecting::Look(order) => (order, false),
+            Connecting::Write(order) => (order, true),
+        };
+        let kinds = order.towards.iter().copied();
+        let missing: Vec<u32> = kinds.filter(|kind| threads.of_kind(*kind).threads == 0).collect();
+        if written {
+            let key = &order.write.key;
+            info!(
+                parent: &self.span, key, towards = ?order.towards, ?missing,
+                "a key was written so that the node connects to those that it passes writes on to"
+            );
+            let at = Instant::now() + FORGET_PAUSE;
+            self.forgettable.push(Forgettable { write: order.write, at });
+        } else if !missing.is_empty() {
+            self.connecting = Some(Connecting::Write(order));
+            return;
+        }
+        let (node, towards) = (self.node.clone(), order.towards);
+        self.home.topology.connected.do_send(NodeConnected { node, towards, missing });
+    }
+
+    /// The deletion of what was written, when it is due.
+    pub(super) fn next_to_forget(&mut self, now: Instant) -> Option<(Question, Bytes)> {
+        let due = self.forgettable.iter().position(|key| now >= key.at)?;
+        Some(Question::forget(&self.forgettable.swap_remove(due).write))
+    }
+}
