@@ -118,7 +118,8 @@ impl NodeLink {
                     let ping_at = self.pings().then(|| self.attempt_at());
                     let reading_at = self.queue_watches.iter().map(|watch| watch.next_at).min();
                     let forget_at = self.forgettable.iter().map(|key| key.at).min();
-                    [push_at, ping_at, reading_at, forget_at]
+                    let look_at = self.stuck_watch.as_ref().map(|watch| watch.next_at);
+                    [push_at, ping_at, reading_at, forget_at, look_at]
                         .into_iter()
                         .flatten()
                         .fold(self.observe_at, Instant::min)
@@ -228,7 +229,7 @@ impl NodeLink {
         if self.is_queue_to_read(now) {
             return Some(Question::read_queues());
         }
-        if let Some(question) = self.next_to_forget(now) {
+        if let Some(question) = self.next_to_forget(now).or_else(|| self.next_of_stuck(now)) {
             return Some(question);
         }
         (self.probe_wanted || now >= self.observe_at).then(Question::observe)
@@ -255,6 +256,8 @@ impl NodeLink {
             | Question::ShowConnections(_)
             | Question::Connect { map: None, .. }
             | Question::Forget(_)
+            | Question::ListWaiting(_)
+            | Question::EndRequest(_)
             | Question::ListClients(_)
             | Question::Kill(_) => self.read_timeout(),
             Question::Push { .. } | Question::Connect { map: Some(_), .. } => {

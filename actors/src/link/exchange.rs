@@ -9,8 +9,8 @@ use flare_core::protocol::line::LineBuffer;
 use flare_core::protocol::node::client_threads::ClientThread;
 use flare_core::protocol::node::{
     ClientThreads, Connect, FlushAll, Forget, Kill, NodeStats, NodeSync, NodeThreads, Ping,
-    ReplyError, Stats, StatsThreads, client_threads, connect, flush_all, kill, ping, stats_threads,
-    take,
+    ReplyError, Stats, StatsThreads, WaitingThread, WaitingThreads, client_threads, connect,
+    flush_all, kill, ping, stats_threads, take,
 };
 use flare_core::topology::{ConnectingWrite, Observation};
 use tokio::time::Instant;
@@ -65,6 +65,10 @@ pub(super) enum Question {
     ListClients(ClientThreads),
     /// `kill`
     Kill(Kill),
+    /// `stats threads`, for requests that wait
+    ListWaiting(WaitingThreads),
+    /// `kill`, of a request to another node
+    EndRequest(Kill),
     /// `flush_all`
     Empty {
         /// The stored intent.
@@ -84,6 +88,8 @@ pub(super) enum Answered {
     QueuesRead(NodeThreads),
     ConnectionsShown { map: Option<u64>, threads: NodeThreads },
     Forgotten,
+    WaitingListed(Vec<WaitingThread>),
+    RequestEnded,
     ClientsListed(Vec<ClientThread>),
     ClientEnded,
 }
@@ -154,6 +160,15 @@ impl Question {
         (Self::Forget(Forget), connect::forget(write))
     }
 
+    pub(super) fn list_waiting() -> (Self, Bytes) {
+        let question = Self::ListWaiting(WaitingThreads::default());
+        (question, Bytes::from_static(stats_threads::REQUEST))
+    }
+
+    pub(super) fn end_request(thread: u32) -> (Self, Bytes) {
+        (Self::EndRequest(Kill), kill::request(thread))
+    }
+
     pub(super) fn list_clients() -> (Self, Bytes) {
         let question = Self::ListClients(ClientThreads::default());
         (question, Bytes::from_static(client_threads::REQUEST))
@@ -175,10 +190,11 @@ impl Question {
             Self::Observe { .. }
             | Self::ReadQueues { .. }
             | Self::ShowConnections(_)
+            | Self::ListWaiting(_)
             | Self::ListClients(_) => "stats",
             Self::Connect { map: Some(_), .. } => "node_sync",
             Self::Connect { map: None, .. } | Self::Forget(_) => "connect",
-            Self::Kill(_) => "kill",
+            Self::Kill(_) | Self::EndRequest(_) => "kill",
             Self::Empty { .. } => "flush_all",
         }
     }
@@ -193,6 +209,8 @@ impl Question {
             Self::Empty { intent, reply } => {
                 Ok(take(reply, lines)?.map(|()| Answered::Emptied { intent: *intent }))
             }
+            Self::ListWaiting(reply) => Ok(take(reply, lines)?.map(Answered::WaitingListed)),
+            Self::EndRequest(reply) => Ok(take(reply, lines)?.map(|()| Answered::RequestEnded)),
             Self::ListClients(reply) => Ok(take(reply, lines)?.map(Answered::ClientsListed)),
             Self::Kill(reply) => Ok(take(reply, lines)?.map(|()| Answered::ClientEnded)),
             Self::ReadQueues { reply } => Ok(take(reply, lines)?.map(Answered::QueuesRead)),

@@ -70,6 +70,15 @@ pub struct ConnectNode {
 #[rtype(result = "()")]
 pub struct ForgetKeys;
 
+/// For some seconds, end the node's requests towards this thread type on which others wait too
+/// long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct FreeStuckWriters {
+    /// The thread type of the node that they lead to.
+    pub towards: u32,
+}
+
 /// The node has just called the index itself, so it listens: connect now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

@@ -15,6 +15,7 @@ mod drive;
 mod exchange;
 mod messages;
 mod outcome;
+mod stuck;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -167,6 +168,8 @@ pub struct NodeLink {
     connecting: Option<connections::Connecting>,
     /// What was written for that; a few at most, one per change of the map in half a second.
     forgettable: Vec<connections::Forgettable>,
+    /// Writers at it that wait for themselves are freed.
+    stuck_watch: Option<stuck::StuckWatch>,
     /// The connections of its clients are being ended.
     client_hunt: Option<clients::ClientHunt>,
 
@@ -243,6 +246,7 @@ impl NodeLink {
             queue_watches: Vec::new(),
             connecting: None,
             forgettable: Vec::new(),
+            stuck_watch: None,
             client_hunt: None,
             wire: Wire::Closed,
             pacing: Pacing::new(parts.home.clock.now()),

@@ -53,7 +53,8 @@ impl NodeLink {
                     self.map_taken(version, took);
                 }
             }
-            Answered::Forgotten => {}
+            Answered::WaitingListed(waiting) => self.waiting_listed(&waiting),
+            Answered::Forgotten | Answered::RequestEnded => {}
             Answered::ClientsListed(connected) => self.clients_listed(&connected),
             Answered::ClientEnded => self.client_ended(true),
             Answered::Emptied { intent } => self.tell_emptied(intent, true),
@@ -88,7 +89,7 @@ impl NodeLink {
             return Err(Loss::Nonsense(error));
         }
         let Some(exchange) = self.take_exchange() else { return Ok(()) };
-        if !matches!(exchange.question, Question::Kill(_)) {
+        if !matches!(exchange.question, Question::Kill(_) | Question::EndRequest(_)) {
             warn!(parent: &self.span, request = exchange.question.name(), %error, "refused");
         }
         match exchange.question {
@@ -109,8 +110,10 @@ impl NodeLink {
             | Question::ShowConnections(_)
             | Question::Connect { map: None, .. }
             | Question::Forget(_)
+            | Question::ListWaiting(_)
             | Question::ListClients(_) => Err(Loss::Nonsense(error)),
-            // It has gone by itself.
+            // They have gone by themselves.
+            Question::EndRequest(_) => Ok(()),
             Question::Kill(_) => {
                 self.client_ended(false);
                 Ok(())
@@ -165,6 +168,7 @@ impl NodeLink {
         self.incarnation = None;
         // Who waits for it asks again when the connection stands.
         self.connecting = None;
+        self.forget_stuck_threads();
         self.abandon_hunt();
         if let Some(Question::Empty { intent, .. }) = exchange.as_ref().map(|it| &it.question) {
             self.tell_emptied(*intent, false);

@@ -9,7 +9,9 @@ use flare_core::topology::{Effect, Event, Input, Snapshot, Step, Targets};
 
 use super::{EVENTS_KEPT, Published, TopologyActor, report};
 use crate::failover::MapPublished;
-use crate::link::{ConnectNode, EmptyNode, EndClients, ForgetKeys, ProbeNode, WatchQueue};
+use crate::link::{
+    ConnectNode, EmptyNode, EndClients, ForgetKeys, FreeStuckWriters, ProbeNode, WatchQueue,
+};
 use crate::overview::EventRecord;
 use crate::park::{CloseRelay, OpenRelay, ReleaseRelay};
 use crate::store::Write;
@@ -58,6 +60,11 @@ impl TopologyActor {
             Effect::ForgetKeys { node } => {
                 if let Some(link) = self.links.get(&node) {
                     link.addr.do_send(ForgetKeys);
+                }
+            }
+            Effect::FreeStuckWriters { node, towards } => {
+                if let Some(link) = self.links.get(&node) {
+                    link.addr.do_send(FreeStuckWriters { towards });
                 }
             }
             Effect::EndClients { node } => match self.links.get(&node) {

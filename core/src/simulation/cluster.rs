@@ -234,6 +234,7 @@ impl Cluster {
             | Effect::ReleaseRelay { .. }
             | Effect::CloseRelay
             | Effect::ForgetKeys { .. }
+            | Effect::FreeStuckWriters { .. }
             | Effect::EndClients { .. } => {}
         }
     }

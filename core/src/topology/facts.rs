@@ -63,6 +63,8 @@ pub struct Facts {
     pub connecting: Option<Vec<u32>>,
     /// May there be a key that was written for that, and is to be deleted?
     pub has_connecting_key: bool,
+    /// The version of the role for which its writers were looked after.
+    pub freed_for: u64,
     /// When it was last asked for its `stats`.
     pub probed_at: Option<Timestamp>,
     /// Copies, or handovers of its partition, that failed in a row.

@@ -21,6 +21,7 @@ mod push;
 mod recovery;
 mod registration;
 mod snapshot;
+mod stuck;
 mod transitions;
 mod wake;
 

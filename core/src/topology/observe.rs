@@ -139,6 +139,7 @@ impl Topology {
             }
             if self.is_preparing(node) {
                 self.forget_keys(step);
+                self.free_stuck_writers(node, step);
             }
         }
         self.push_acknowledged(node, version, now, step);

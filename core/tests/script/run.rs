@@ -274,7 +274,8 @@ impl Run {
                 Effect::Connect { node, towards, .. } if !self.holds_connections => {
                     self.input(Input::Connected { node, towards, missing: Vec::new() }, out);
                 }
-                Effect::ForgetKeys { .. } if !self.holds_connections => {}
+                Effect::ForgetKeys { .. } | Effect::FreeStuckWriters { .. }
+                    if !self.holds_connections => {}
                 effect => show_effect(&effect, out).expect("a string takes it"),
             }
         }

@@ -36,6 +36,9 @@ pub(crate) fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result
             writeln!(out, "connect {node} to those of the thread types {towards:?}")
         }
         Effect::ForgetKeys { node } => writeln!(out, "delete the key on {node}"),
+        Effect::FreeStuckWriters { node, towards } => {
+            writeln!(out, "free writers of {node} that wait for thread type {towards}")
+        }
         Effect::EndClients { node } => writeln!(out, "end the clients of {node}"),
         Effect::OpenRelay => writeln!(out, "open relay"),
         Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),

@@ -187,7 +187,10 @@ impl World {
                 let relay = Some(relay).filter(|_| self.rng.one_in(2));
                 self.echoes.push_back(Input::RelayOpened { relay });
             }
-            Effect::ReleaseRelay { .. } | Effect::CloseRelay | Effect::ForgetKeys { .. } => {}
+            Effect::ReleaseRelay { .. }
+            | Effect::CloseRelay
+            | Effect::ForgetKeys { .. }
+            | Effect::FreeStuckWriters { .. } => {}
         }
     }
 

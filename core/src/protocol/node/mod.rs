@@ -15,6 +15,7 @@ pub mod ping;
 pub mod stats;
 pub mod stats_threads;
 pub mod version;
+pub mod waiting_threads;
 
 use std::fmt;
 
@@ -29,6 +30,7 @@ pub use ping::Ping;
 pub use stats::{NodeStats, Stats};
 pub use stats_threads::{NodeThreads, StatsThreads, ThreadsOfKind};
 pub use version::Version;
+pub use waiting_threads::{WaitingThread, WaitingThreads};
 
 /// How much of an unwanted line an error repeats, in bytes.
 const QUOTED_MAX: usize = 200;

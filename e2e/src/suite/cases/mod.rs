@@ -21,6 +21,7 @@ mod returning;
 mod returning_lost;
 mod scale_out;
 mod sync_mode;
+mod writers;
 mod zone;
 mod zones;
 
@@ -52,6 +53,7 @@ const SUITES: &[&[Case]] = &[
     handover::CASES,
     handover_steps::CASES,
     sync_mode::CASES,
+    writers::CASES,
     reports::CASES,
     commands::CASES,
     index_life::CASES,
