@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::client::Client;
-use super::eventually::PATIENCE;
+use super::eventually::{PATIENCE, eventually};
 
 /// How many differences an error message lists.
 const SHOWN: usize = 5;
@@ -34,8 +34,12 @@ impl Ledger {
     }
 
     async fn writer(&self, node: SocketAddr) -> Result<Client> {
-        let client = Client::connect(node).await?;
-        Ok(client.answer_within(self.patience.unwrap_or(PATIENCE)))
+        let Some(limit) = self.patience else {
+            return Ok(Client::connect(node).await?.answer_within(PATIENCE));
+        };
+        // A Service still leads, for moments, to a pod that has just gone; clients connect again.
+        let client = eventually(limit, "a connection", || Client::connect(node)).await?;
+        Ok(client.answer_within(limit))
     }
 
     async fn reader(&self, node: SocketAddr) -> Result<Client> {
