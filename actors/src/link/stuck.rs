@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix::{Context, Handler};
 use bytes::Bytes;
+use flare_core::model::Role;
 use flare_core::protocol::node::WaitingThread;
 use tokio::time::Instant;
 use tracing::warn;
@@ -54,6 +55,11 @@ impl Handler<FreeStuckWriters> for NodeLink {
 impl NodeLink {
     /// What is to be asked next for it.
     pub(super) fn next_of_stuck(&mut self, now: Instant) -> Option<(Question, Bytes)> {
+        // What a slave sends its master nobody has acknowledged; what a master sends its slaves is
+        // acknowledged, and must arrive however long they are silent.
+        if !self.is_slave() {
+            self.stuck_watch = None;
+        }
         let watch = self.stuck_watch.as_mut()?;
         if let Some(thread) = watch.to_end.pop_front() {
             return Some(Question::end_request(thread));
@@ -63,6 +69,12 @@ impl NodeLink {
             return None;
         }
         (now >= watch.next_at).then(Question::list_waiting)
+    }
+
+    /// Is it a slave in the newest map that it may be told of?
+    fn is_slave(&self) -> bool {
+        let entry = self.released.as_ref().and_then(|map| map.node(&self.node));
+        entry.is_some_and(|node| node.entry.role == Role::Slave)
     }
 
     /// The connection to the node ended: it may be another process on the next one.
