@@ -94,8 +94,10 @@ async fn recover(ctx: Context) -> Result<()> {
         let (_, told) = cluster.index.run_command(&["status"]).await?;
         let row = told.lines().find(|line| line.starts_with(&slave)).unwrap_or_default();
         let words: Vec<&str> = row.split_whitespace().collect();
-        let evidence = "40 the best: it was a whole copy up to map version";
-        ensure!(words.join(" ").starts_with(&format!("{slave} {evidence}")), "{told}");
+        // one more, when the node ended before the index deleted what it had written for a moment
+        let counted = words.get(1).is_some_and(|items| ["40", "41"].contains(items));
+        let evidence = "the best: it was a whole copy up to map version";
+        ensure!(counted && words[2..].join(" ").starts_with(evidence), "{told}");
         says(&cluster, &["status"], 0, "the master itself came back empty").await?;
         let command = format!("flare-operator recover 0 --from {slave}");
         says(&cluster, &["status"], 0, &command).await
