@@ -87,15 +87,21 @@ impl<'a> Crowd<'a> {
         [zone(facts, node).map_or(host, Place::Zone), host]
     }
 
+    /// The places in which any of these nodes lies.
+    fn places_of(
+        facts: &'a BTreeMap<NodeKey, Facts>,
+        nodes: impl Iterator<Item = &'a NodeKey>,
+    ) -> BTreeSet<Place<'a>> {
+        nodes.flat_map(|node| Self::places(facts, node)).collect()
+    }
+
     /// Counts these nodes together as one in each place where any of them lies.
     pub(super) fn add(
         &mut self,
         facts: &'a BTreeMap<NodeKey, Facts>,
         nodes: impl Iterator<Item = &'a NodeKey>,
     ) {
-        let places: BTreeSet<Place<'a>> =
-            nodes.flat_map(|node| Self::places(facts, node)).collect();
-        for place in places {
+        for place in Self::places_of(facts, nodes) {
             *self.0.entry(place).or_default() += 1;
         }
     }
@@ -106,9 +112,7 @@ impl<'a> Crowd<'a> {
         facts: &'a BTreeMap<NodeKey, Facts>,
         nodes: impl Iterator<Item = &'a NodeKey>,
     ) {
-        let places: BTreeSet<Place<'a>> =
-            nodes.flat_map(|node| Self::places(facts, node)).collect();
-        for place in places {
+        for place in Self::places_of(facts, nodes) {
             if let Some(count) = self.0.get_mut(&place) {
                 *count = count.saturating_sub(1);
             }

@@ -60,6 +60,13 @@ impl<'a> View<'a> {
         self.items(node).filter(|_| later)
     }
 
+    /// May somebody still have something on its way to the node, for a role that it lost?
+    pub(super) fn may_be_owed(&self, node: &NodeKey) -> bool {
+        let stored = self.stored.nodes.get(node);
+        let had_role = stored.is_some_and(|stored| stored.holds != Holding::Unknown);
+        had_role && !self.facts(node).is_some_and(|facts| facts.drained)
+    }
+
     /// Does the node answer?
     pub(super) fn answers(&self, node: &NodeKey) -> bool {
         self.facts(node).is_some_and(Facts::answers)
@@ -223,10 +230,12 @@ impl<'a> Planner<'a> {
     /// old deletion for a new one (flare-protocol.md 4.5; seen on real nodes in one of four
     /// growths in which the first new master died: acknowledged writes were gone).
     fn is_owed_to_lost_nodes(&mut self) -> bool {
-        let lost = self.view.stored.nodes.iter().filter(|(key, node)| {
-            let drained = self.view.facts(key).is_some_and(|facts| facts.drained);
-            node.entry.role == Role::Proxy && node.holds != Holding::Unknown && !drained
-        });
+        let lost = self
+            .view
+            .stored
+            .nodes
+            .iter()
+            .filter(|(key, node)| node.entry.role == Role::Proxy && self.view.may_be_owed(key));
         let lost: Vec<NodeKey> = lost.map(|(key, _)| key.clone()).collect();
         let any = !lost.is_empty();
         self.plan.drains.extend(lost);

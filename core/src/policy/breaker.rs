@@ -30,9 +30,15 @@ pub struct BreakerSettings {
     pub min_dead: u32,
 }
 
+impl BreakerSettings {
+    /// The settings of a manifest that says nothing of the breaker (design.md 5).
+    pub const DEFAULT: Self =
+        Self { enabled: true, trip_percent: 50, reset_percent: 80, auto_reset: true, min_dead: 2 };
+}
+
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self { enabled: true, trip_percent: 50, reset_percent: 80, auto_reset: true, min_dead: 2 }
+        Self::DEFAULT
     }
 }
 

@@ -8,7 +8,6 @@ use crate::policy::action::Action;
 use crate::policy::apart::{self, Apart, Crowd, ZONE_WAIT_MILLIS};
 use crate::policy::assignment::Planner;
 use crate::policy::emptying::{self, NotEmptied};
-use crate::stored::Holding;
 use crate::topology::Blocked;
 use crate::topology::Facts;
 
@@ -103,8 +102,7 @@ impl<'a> Planner<'a> {
             let stored = self.view.stored.nodes.get(node);
             // One that is to be emptied already has been waited for.
             let fresh = stored.is_none_or(|stored| stored.empty_intent.is_none());
-            let had_role = stored.is_some_and(|stored| stored.holds != Holding::Unknown);
-            if had_role && fresh && !facts.drained {
+            if fresh && self.view.may_be_owed(node) {
                 self.plan.drains.insert(node.clone());
                 continue;
             }

@@ -17,13 +17,7 @@ const PLACED_AT: Timestamp = Timestamp(600_000);
 
 /// While nothing is lost nothing of this matters but that a copy of nothing takes no time.
 const CALM: Conditions = Conditions {
-    breaker: BreakerSettings {
-        enabled: false,
-        trip_percent: 50,
-        reset_percent: 80,
-        auto_reset: true,
-        min_dead: 2,
-    },
+    breaker: BreakerSettings { enabled: false, ..BreakerSettings::DEFAULT },
     manner: Manner::Machine,
     storage: Storage::Disk,
     copy_millis: 0,

@@ -22,7 +22,7 @@ use crate::topology::{Effect, Event, Mode, Step, Topology};
 
 /// What the keys begin with that the index writes, and soon deletes, to have a node make its
 /// connections. Reserved: users' keys must not begin so.
-pub const CONNECTING_KEY_PREFIX: &str = "flare-operator.connect.";
+const CONNECTING_KEY_PREFIX: &str = "flare-operator.connect.";
 
 /// So many keys are tried until one belongs where it has to.
 const KEYS_TRIED_MAX: u32 = 1 << 18;

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use api::*;
 pub use batch::STORE_RETRY_MILLIS;
-pub use connections::{CONNECTING_KEY_PREFIX, ConnectingWrite};
+pub use connections::ConnectingWrite;
 pub use drain::DRAIN_WAIT_MILLIS;
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
 pub use handover::{
