@@ -153,6 +153,26 @@ fn a_node_that_hung_is_told_that_it_is_down_before_it_is_asked_anything() {
 }
 
 #[test]
+fn a_cut_off_node_is_told_within_a_second_of_its_healing() {
+    simulated(async {
+        let rig = Rig::start();
+        let node = rig.joined(1001).await;
+        // Whenever the network is whole again, seen from the attempts to connect.
+        for later_millis in (0..2_000).step_by(130) {
+            node.cut_off();
+            eventually("its death", || rig.entry(1001) == "proxy down").await;
+            tokio::time::sleep(Duration::from_millis(later_millis)).await;
+            let (healed, version) = (rig.now(), rig.version());
+            node.heal();
+            eventually("the map", || node.behave().version >= version).await;
+            let told = rig.now() - healed;
+            assert!(told <= 1_005, "{later_millis} ms later: told after {told} ms");
+            eventually("its return", || rig.entry(1001) == "proxy active").await;
+        }
+    });
+}
+
+#[test]
 fn a_killed_link_is_made_again() {
     simulated(async {
         let rig = Rig::start();

@@ -101,6 +101,19 @@ impl FakeNode {
         self.life.replace(watch::Sender::new(()));
     }
 
+    /// The network to it fails: nothing comes or goes, and nobody is told. What is connecting when
+    /// it is whole again stays without an answer, like a first packet that was lost.
+    pub(crate) fn cut_off(&self) {
+        self.pipes.hang(self.port);
+        self.behave().mute = true;
+    }
+
+    /// The network to it is whole again.
+    pub(crate) fn heal(&self) {
+        self.behave().mute = false;
+        self.listen();
+    }
+
     /// Another process begins under the same name.
     pub(crate) fn start_again(&self) {
         {

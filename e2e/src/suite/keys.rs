@@ -120,20 +120,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reads every key through a node; an error lists what is missing, wrong or back again.
-    pub async fn check(&self, node: SocketAddr) -> Result<()> {
+    /// Reads every key through a node: those that are missing, wrong or back again, with what was
+    /// found instead.
+    pub async fn wrong(&self, node: SocketAddr) -> Result<BTreeMap<&str, Option<String>>> {
         let mut client = self.reader(node).await?;
-        let mut wrong = Vec::new();
+        let mut wrong = BTreeMap::new();
         for (key, expected) in &self.keys {
             let found = client.get(key).await.with_context(|| format!("get {key}"))?;
             if &found != expected {
-                wrong.push(format!("{key}: {found:?} instead of {expected:?}"));
+                wrong.insert(key.as_str(), found);
             }
         }
+        Ok(wrong)
+    }
+
+    /// Reads every key through a node; an error lists what is missing, wrong or back again.
+    pub async fn check(&self, node: SocketAddr) -> Result<()> {
+        let wrong = self.wrong(node).await?;
         if wrong.is_empty() {
             return Ok(());
         }
-        let some = wrong.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        let told = wrong.iter().map(|(key, found)| {
+            format!("{key}: {found:?} instead of {:?}", self.keys.get(*key).cloned().flatten())
+        });
+        let some = told.take(SHOWN).collect::<Vec<_>>().join("\n");
         bail!("{} of {} keys are wrong at {node}:\n{some}", wrong.len(), self.keys.len())
     }
 }
@@ -170,7 +180,7 @@ impl Traffic {
         pause: Duration,
         log: File,
     ) -> Self {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, mut stopped) = watch::channel(false);
         let (rounds, progress) = watch::channel(0);
         let prefix = prefix.to_owned();
         let steady: Vec<_> =
@@ -184,7 +194,15 @@ impl Traffic {
                 let steady = steady.get(round % steady.len().max(1));
                 let key = format!("{prefix}{round}");
                 let from = since_epoch();
-                once(node, &key, steady, &mut report).await;
+                // Nothing was asked of a node that is not reached yet, so nobody waits for that.
+                let connected = tokio::select! {
+                    connected = Client::connect(node) => connected,
+                    _ = stopped.wait_for(|stop| *stop) => break,
+                };
+                match connected {
+                    Ok(client) => once(client, &key, steady, &mut report).await,
+                    Err(reason) => report.refused.push(format!("{node}: {reason:#}")),
+                }
                 // the log only explains a failure: it must not be one
                 writeln!(log, "{from:.6} to {:.6} {key} {node}", since_epoch()).ok();
                 sleep(pause).await;
@@ -205,7 +223,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends it, when what it has asked of a node is answered or given up.
     pub async fn stop(self) -> Result<Report> {
         self.stop.send_replace(true);
         self.task.await.context("the traffic broke")
@@ -218,11 +236,13 @@ fn since_epoch() -> f64 {
 }
 
 /// One write and one read on a connection of their own, as a client that comes and goes.
-async fn once(node: SocketAddr, key: &str, steady: Option<&(String, String)>, report: &mut Report) {
-    let mut client = match Client::connect(node).await {
-        Ok(client) => client,
-        Err(reason) => return report.refused.push(format!("{node}: {reason:#}")),
-    };
+async fn once(
+    mut client: Client,
+    key: &str,
+    steady: Option<&(String, String)>,
+    report: &mut Report,
+) {
+    let node = client.peer();
     match client.set(key, key).await {
         Ok(answer) if answer == "STORED" => {
             report.writes += 1;

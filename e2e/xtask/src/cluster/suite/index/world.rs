@@ -2,7 +2,7 @@
 //! hold, keys through the Service. It looks from the network of the Kubernetes node that runs the
 //! index, since that one is never cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use flare_e2e::suite::client::Client;
-use flare_e2e::suite::keys::{Ledger, Traffic};
+use flare_e2e::suite::keys::{Ledger, Report, Traffic};
 use flare_e2e::suite::map::NodeMap;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::runtime::{Builder, Runtime};
@@ -35,8 +35,12 @@ const STALL: Duration = Duration::from_secs(60);
 /// How often maps are looked at: often enough to time a failover.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Between two writes of a client. As fast as they come, they would only compete with the cluster.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Between two writes of a client while a master moves. As fast as they come, they would only
+/// compete with the cluster.
+pub(super) const BRISK: Duration = Duration::from_millis(2);
+
+/// The same while a copy comes back, which may take a minute: all keys are read in the end.
+pub(super) const CALM: Duration = Duration::from_millis(50);
 
 /// The cluster, from inside.
 pub(super) struct World {
@@ -145,7 +149,7 @@ impl World {
     }
 
     /// Waits until the index and all these nodes hold a map in which somebody else is the active
-    /// master of a partition; how long that took.
+    /// master of a partition; how long after `since` that was.
     pub(super) fn until_moved(
         &self,
         nodes: &[SocketAddr],
@@ -175,45 +179,67 @@ impl World {
         Ok(since.elapsed())
     }
 
-    /// Keys written through the clients' Service, some of them deleted again.
-    pub(super) fn write(&self, prefix: &str) -> Result<Ledger> {
+    /// Keys written through these nodes, some of them deleted again; all of it is acknowledged.
+    pub(super) fn write(&self, nodes: &[SocketAddr], prefix: &str) -> Result<Ledger> {
         let mut ledger = Ledger::patient(STALL);
-        self.runtime.block_on(async {
-            ledger.write(&[self.service], prefix, 200).await?;
-            let some: Vec<String> = ledger.present().step_by(4).map(str::to_owned).collect();
-            ledger.delete(self.service, &some).await
-        })?;
+        self.runtime.block_on(ledger.write(nodes, prefix, 200))?;
+        self.delete(nodes, &mut ledger)?;
         Ok(ledger)
     }
 
-    /// A client that goes on writing through the Service while something happens.
-    pub(super) fn traffic(&self, prefix: &str, steady: &Ledger) -> Result<Traffic> {
+    /// Deletes some of a ledger's keys through one of these nodes.
+    pub(super) fn delete(&self, nodes: &[SocketAddr], ledger: &mut Ledger) -> Result<()> {
+        let some: Vec<String> = ledger.present().step_by(4).map(str::to_owned).collect();
+        let node = *nodes.first().context("no node to write through")?;
+        self.runtime.block_on(ledger.delete(node, &some))
+    }
+
+    /// A client that goes on writing through these in turn while something happens, with a pause
+    /// after each write.
+    pub(super) fn traffic(
+        &self,
+        through: Vec<SocketAddr>,
+        prefix: &str,
+        steady: &Ledger,
+        pause: Duration,
+    ) -> Result<Traffic> {
         // Beside the logs of the parts, which are kept when a test fails.
         let path = self.lab.paths().logs().join(format!("traffic-{prefix}.log"));
         let log = File::create(&path).with_context(|| format!("make {}", path.display()))?;
         let _inside = self.runtime.enter();
-        let mut traffic = Traffic::start(vec![self.service], prefix, steady, PAUSE, log);
+        Ok(Traffic::start(through, prefix, steady, pause, log))
+    }
+
+    /// The same through the clients' Service, once it flows.
+    pub(super) fn flowing(&self, prefix: &str, steady: &Ledger) -> Result<Traffic> {
+        let mut traffic = self.traffic(vec![self.service], prefix, steady, BRISK)?;
         self.runtime.block_on(traffic.flows(20))?;
         Ok(traffic)
     }
 
-    /// Ends the client and takes over what it wrote; how many writes were acknowledged and how
-    /// many were not.
-    pub(super) fn stop(&self, traffic: Traffic, ledger: &mut Ledger) -> Result<(usize, usize)> {
-        let report = self.runtime.block_on(traffic.stop())?;
-        ledger.merge(report.ledger);
-        Ok((report.writes, report.refused.len()))
+    /// Ends a client; what it saw.
+    pub(super) fn stop(&self, traffic: Traffic) -> Result<Report> {
+        self.runtime.block_on(traffic.stop())
     }
 
     /// Every key has its value, or is gone, at every node.
     pub(super) fn check(&self, ledger: &Ledger) -> Result<()> {
-        let pods = self.pods()?;
-        for (key, address) in &pods {
+        for (key, address) in &self.pods()? {
             self.runtime
                 .block_on(ledger.check(*address))
                 .with_context(|| format!("read all keys at {key}"))?;
         }
         Ok(())
+    }
+
+    /// How many keys are wrong at any node.
+    pub(super) fn count_wrong(&self, ledger: &Ledger) -> Result<usize> {
+        let mut wrong = BTreeSet::new();
+        for (key, address) in &self.pods()? {
+            let found = self.runtime.block_on(ledger.wrong(*address));
+            wrong.extend(found.with_context(|| format!("read all keys at {key}"))?.into_keys());
+        }
+        Ok(wrong.len())
     }
 
     /// The pod of a node key.
