@@ -1,4 +1,5 @@
-//! The relay on real sockets: what a node sends waits, then reaches the new master as it came.
+//! The relay on real sockets: what a node writes waits, then reaches the new master as it came; what
+//! it reads before comes from the old master.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -38,8 +39,13 @@ impl Handler<RelayEnded> for Ear {
     fn handle(&mut self, _: RelayEnded, _: &mut Context<Self>) {}
 }
 
-/// A relay that stands, and a connection of a node to it.
+/// A relay that stands, and a connection of a node to it. Nobody serves its reads.
 async fn open() -> (Addr<ParkActor>, TcpStream) {
+    open_before(NodeKey::new("127.0.0.1", 1)).await
+}
+
+/// A relay that stands before this old master, and a connection of a node to it.
+async fn open_before(reads_to: NodeKey) -> (Addr<ParkActor>, TcpStream) {
     let (heard, mut relays) = mpsc::unbounded_channel();
     let ear = Ear(heard).start();
     let park = ParkActor::new(Parts {
@@ -49,7 +55,7 @@ async fn open() -> (Addr<ParkActor>, TcpStream) {
         obituary: None,
     })
     .start();
-    park.do_send(OpenRelay { towards: NodeKey::new("127.0.0.1", 1) });
+    park.do_send(OpenRelay { reads_to });
     let opened = within(relays.recv()).await.expect("the relay tells");
     let relay = opened.expect("the relay stands");
     let node = TcpStream::connect(relay.as_str()).await.expect("it takes connections");
@@ -89,6 +95,36 @@ async fn writes_wait_for_the_release_and_answers_come_back() {
 }
 
 #[tokio::test]
+async fn reads_go_on_to_the_old_master_and_writes_behind_them_wait() {
+    let story = async {
+        let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let new = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (park, mut node) = open_before(key_of(&old)).await;
+        node.write_all(b"get k\r").await.unwrap();
+        node.write_all(b"\ngets l\r\n").await.unwrap();
+        let (mut read, _) = within(old.accept()).await.unwrap();
+        let mut bytes = [0; 15];
+        within(read.read_exact(&mut bytes)).await.unwrap();
+        assert_eq!(&bytes, b"get k\r\ngets l\r\n");
+        // Released while the answer is awaited: it comes all the same.
+        park.do_send(ReleaseRelay { to: key_of(&new) });
+        read.write_all(b"VALUE k 0 1\r\n<\r\nEND\r\nEND\r\n").await.unwrap();
+        let mut answer = [0; 26];
+        within(node.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"VALUE k 0 1\r\n<\r\nEND\r\nEND\r\n");
+
+        node.write_all(b"<a:1>set k 0 0 5\r\nget l\r\n\r\nget k\r\n").await.unwrap();
+        let (mut passed, _) = within(new.accept()).await.unwrap();
+        let mut bytes = [0; 34];
+        within(passed.read_exact(&mut bytes)).await.unwrap();
+        assert_eq!(&bytes[..], b"<a:1>set k 0 0 5\r\nget l\r\n\r\nget k\r\n");
+        let nothing = within(read.read(&mut bytes)).await;
+        assert!(matches!(nothing, Ok(0) | Err(_)), "the old master gets no write: {nothing:?}");
+    };
+    LocalSet::new().run_until(story).await;
+}
+
+#[tokio::test]
 async fn what_is_still_held_at_the_end_fails() {
     let story = async {
         let (park, mut node) = open().await;
@@ -105,13 +141,13 @@ async fn a_release_that_is_followed_by_the_end_still_passes_on() {
     let story = async {
         let (park, mut node) = open().await;
         let master = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        node.write_all(b"get k\r\n").await.unwrap();
+        node.write_all(b"<a:1>incr k 1\r\n").await.unwrap();
         park.do_send(ReleaseRelay { to: key_of(&master) });
         park.do_send(CloseRelay);
         let (mut passed, _) = within(master.accept()).await.unwrap();
-        let mut bytes = [0; 7];
+        let mut bytes = [0; 15];
         within(passed.read_exact(&mut bytes)).await.unwrap();
-        assert_eq!(&bytes, b"get k\r\n");
+        assert_eq!(&bytes, b"<a:1>incr k 1\r\n");
     };
     LocalSet::new().run_until(story).await;
 }

@@ -72,14 +72,21 @@ pub struct StoredHandover {
     /// The relay that holds writes meanwhile (park); without it they are refused (pause).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<NodeKey>,
+    /// The read balances that the partition's nodes had before, while they are others
+    /// ([`HandoverStep::Introducing`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub balances: BTreeMap<NodeKey, i32>,
     /// How far it is.
     pub step: HandoverStep,
 }
 
 /// The steps of a handover, each with a map of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum HandoverStep {
+    /// All but the old master hold a map in which the relay is a slave that is rarely chosen for
+    /// reads: they make their connections to it.
+    Introducing,
     /// All but the old master hold a map in which it is no master: its writes run dry.
     Holding,
     /// The old master is told; what it still owes the new one arrives.

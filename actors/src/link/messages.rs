@@ -65,6 +65,19 @@ pub struct ConnectNode {
     pub towards: Vec<u32>,
 }
 
+/// Read through the node, on a connection of its own, until it has connections to the relay. Ends
+/// with a `topology::NodeIntroduced`, whatever came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct IntroduceRelay {
+    /// A key of the relay's partition that nobody writes.
+    pub key: String,
+    /// The relay's thread type.
+    pub towards: u32,
+    /// When it is given up.
+    pub until: Timestamp,
+}
+
 /// Delete now what was written to have the node connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

@@ -13,6 +13,7 @@ mod clients;
 mod connections;
 mod drive;
 mod exchange;
+mod introducing;
 mod messages;
 mod outcome;
 mod stuck;
@@ -73,8 +74,8 @@ use crate::net::{NetFuture, Network, Stream};
 use crate::obituary::Obituary;
 use crate::session::Traffic;
 use crate::topology::{
-    ClientsEnded, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected, NodeEmptied, NodeObserved,
-    Published, QueueDrained, TopologyActor,
+    ClientsEnded, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected, NodeEmptied,
+    NodeIntroduced, NodeObserved, Published, QueueDrained, TopologyActor,
 };
 use exchange::Exchange;
 
@@ -106,6 +107,7 @@ pub struct TopologyEars {
     pub(crate) drained: Recipient<QueueDrained>,
     pub(crate) clients_ended: Recipient<ClientsEnded>,
     pub(crate) connected: Recipient<NodeConnected>,
+    pub(crate) introduced: Recipient<NodeIntroduced>,
 }
 
 impl From<&Addr<TopologyActor>> for TopologyEars {
@@ -119,6 +121,7 @@ impl From<&Addr<TopologyActor>> for TopologyEars {
             drained: addr.clone().recipient(),
             clients_ended: addr.clone().recipient(),
             connected: addr.clone().recipient(),
+            introduced: addr.clone().recipient(),
         }
     }
 }

@@ -3,12 +3,13 @@
 use actix::Message;
 use flare_core::model::NodeKey;
 
-/// Listen, and hold what nodes send. Answered by `topology::RelayOpened`.
+/// Listen, pass reads on, and hold what else nodes send. Answered by `topology::RelayOpened`.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct OpenRelay {
-    /// A node that will send to it: the relay listens where this node reaches us.
-    pub towards: NodeKey,
+    /// The old master, which reads go on to. The relay listens where this node reaches us: all
+    /// reach us where one does, as they reach the index.
+    pub reads_to: NodeKey,
 }
 
 /// Pass on what is held, and what comes yet.

@@ -1,4 +1,5 @@
-//! The relay of a cluster: stands in for a master while it is swapped, and holds its writes.
+//! The relay of a cluster: stands in for a master while it is swapped, and holds its writes. Reads
+//! that reach it go on to the old master.
 //!
 //! The topology orders it: open, release to the new master, close. Nodes find it in the map as the
 //! partition's master (flare-protocol.md 12, park). It decides nothing; if it dies, the held
@@ -82,11 +83,15 @@ impl ParkActor {
         }
     }
 
-    fn listen(&mut self, from: IpAddr, ctx: &mut Context<Self>) -> io::Result<NodeKey> {
+    fn listen(
+        &mut self,
+        (from, reads_to): (IpAddr, SocketAddr),
+        ctx: &mut Context<Self>,
+    ) -> io::Result<NodeKey> {
         let listener = net::listen(SocketAddr::new(from, 0))?;
         let at = listener.local_addr()?;
         let (phase, watched) = watch::channel(Phase::Holding);
-        let accepting = self.accept(listener, watched, ctx);
+        let accepting = self.accept(listener, (watched, reads_to), ctx);
         let expiry = ctx.run_later(OPEN_MAX, |park, ctx| {
             warn!("the relay was not closed in time; it ends");
             park.end(ctx);
@@ -101,7 +106,7 @@ impl ParkActor {
     fn accept(
         &mut self,
         mut listener: Box<dyn Listener>,
-        phase: watch::Receiver<Phase>,
+        (phase, reads_to): (watch::Receiver<Phase>, SocketAddr),
         ctx: &mut Context<Self>,
     ) -> SpawnHandle {
         let accepted = async move {
@@ -112,12 +117,12 @@ impl ParkActor {
             match next {
                 Ok((stream, peer)) => {
                     debug!(%peer, "a node sends to the relay");
-                    park.serve(stream, phase.clone(), ctx);
+                    park.serve(stream, (phase.clone(), reads_to), ctx);
                 }
                 // The one that came is gone; the next may be well.
                 Err(error) => warn!(%error, "the relay could not take a connection"),
             }
-            let accepting = park.accept(listener, phase, ctx);
+            let accepting = park.accept(listener, (phase, reads_to), ctx);
             if let Some(relay) = &mut park.relay {
                 relay.accepting = accepting;
             }
@@ -128,7 +133,7 @@ impl ParkActor {
     fn serve(
         &mut self,
         stream: Box<dyn Stream>,
-        phase: watch::Receiver<Phase>,
+        (phase, reads_to): (watch::Receiver<Phase>, SocketAddr),
         ctx: &mut Context<Self>,
     ) {
         if self.connections >= CONNECTIONS_MAX {
@@ -136,7 +141,8 @@ impl ParkActor {
             return;
         }
         self.connections += 1;
-        let served = connection::serve(stream, phase, Rc::clone(&self.network));
+        let network = Rc::clone(&self.network);
+        let served = connection::serve(stream, phase, (network, reads_to));
         ctx.spawn(served.into_actor(self).map(|ended, park, _| {
             park.connections -= 1;
             if let Err(error) = ended {
@@ -161,6 +167,14 @@ impl ParkActor {
     }
 }
 
+/// Where a node listens.
+async fn address_of(network: &dyn Network, node: &NodeKey) -> io::Result<SocketAddr> {
+    let port = u16::try_from(node.port()).map_err(io::Error::other)?;
+    let addresses = network.resolve(node.name()).await?;
+    let address = addresses.first().ok_or_else(|| io::Error::other("no address"))?;
+    Ok(SocketAddr::new(*address, port))
+}
+
 impl Actor for ParkActor {
     type Context = Context<Self>;
 }
@@ -168,17 +182,15 @@ impl Actor for ParkActor {
 impl Handler<OpenRelay> for ParkActor {
     type Result = ();
 
-    fn handle(&mut self, OpenRelay { towards }: OpenRelay, ctx: &mut Context<Self>) {
+    fn handle(&mut self, OpenRelay { reads_to }: OpenRelay, ctx: &mut Context<Self>) {
         self.end(ctx);
         let network = Rc::clone(&self.network);
-        let name = towards.name().to_owned();
         let found = async move {
-            let addresses = network.resolve(&name).await?;
-            let node = addresses.first().ok_or_else(|| io::Error::other("no address"))?;
-            network.address_towards(*node)
+            let reads_to = address_of(&*network, &reads_to).await?;
+            Ok((network.address_towards(reads_to.ip())?, reads_to))
         };
         ctx.spawn(found.into_actor(self).map(|from, park, ctx| {
-            let relay = from.and_then(|from| park.listen(from, ctx));
+            let relay = from.and_then(|found| park.listen(found, ctx));
             if let Err(error) = &relay {
                 warn!(%error, "the relay could not be opened; writes are refused instead of held");
             }
@@ -195,12 +207,7 @@ impl Handler<ReleaseRelay> for ParkActor {
         relay.releasing = true;
         let phase = relay.phase.clone();
         let network = Rc::clone(&self.network);
-        let target = async move {
-            let port = u16::try_from(to.port()).map_err(io::Error::other)?;
-            let addresses = network.resolve(to.name()).await?;
-            let node = addresses.first().ok_or_else(|| io::Error::other("no address"))?;
-            Ok::<_, io::Error>(SocketAddr::new(*node, port))
-        };
+        let target = async move { address_of(&*network, &to).await };
         ctx.spawn(target.into_actor(self).map(move |target, _, _| match target {
             Ok(target) => {
                 phase.send_replace(Phase::Released(target));

@@ -10,7 +10,8 @@ use flare_core::topology::{Effect, Event, Input, Snapshot, Step, Targets};
 use super::{EVENTS_KEPT, Published, TopologyActor, report};
 use crate::failover::MapPublished;
 use crate::link::{
-    ConnectNode, EmptyNode, EndClients, ForgetKeys, FreeStuckWriters, ProbeNode, WatchQueue,
+    ConnectNode, EmptyNode, EndClients, ForgetKeys, FreeStuckWriters, IntroduceRelay, ProbeNode,
+    WatchQueue,
 };
 use crate::overview::EventRecord;
 use crate::park::{CloseRelay, OpenRelay, ReleaseRelay};
@@ -71,10 +72,10 @@ impl TopologyActor {
                 Some(link) => link.addr.do_send(EndClients),
                 None => self.submit(Input::ClientsEnded { node }, None, ctx),
             },
-            Effect::OpenRelay => match self.links.keys().next().cloned() {
-                // All nodes reach us where one does, as they reach the index.
-                Some(towards) => self.relay.do_send(OpenRelay { towards }),
-                None => self.submit(Input::RelayOpened { relay: None }, None, ctx),
+            Effect::OpenRelay { reads_to } => self.relay.do_send(OpenRelay { reads_to }),
+            Effect::Introduce { node, key, towards, until } => match self.links.get(&node) {
+                Some(link) => link.addr.do_send(IntroduceRelay { key, towards, until }),
+                None => self.submit(Input::Introduced { node }, None, ctx),
             },
             Effect::ReleaseRelay { to } => self.relay.do_send(ReleaseRelay { to }),
             Effect::CloseRelay => self.relay.do_send(CloseRelay),

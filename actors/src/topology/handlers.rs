@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use super::{
     ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, FinishSteps, LinkEnded,
     LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeConnected, NodeEmptied,
-    NodeObserved, NoteLapse, PrepareToLeave, QueueDrained, RegisterNode, RelayEnded, RelayOpened,
-    RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode, StoreAnswered, SuspectNode,
-    TellZones, TopologyActor,
+    NodeIntroduced, NodeObserved, NoteLapse, PrepareToLeave, QueueDrained, RegisterNode,
+    RelayEnded, RelayOpened, RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode,
+    StoreAnswered, SuspectNode, TellZones, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
 use crate::overview::{ForgetNode, RecoverPartition, SwitchMaster};
@@ -203,6 +203,7 @@ becomes_input!(LinkEnded { node } => LinkEnded);
 becomes_input!(MapAcknowledged { node, version } => Acknowledged);
 becomes_input!(NodeObserved { node, observation } => Observed);
 becomes_input!(NodeConnected { node, towards, missing } => Connected);
+becomes_input!(NodeIntroduced { node } => Introduced);
 becomes_input!(QueueDrained { node, towards } => QueueDrained);
 becomes_input!(NodeEmptied { node, intent, ok } => Emptied);
 

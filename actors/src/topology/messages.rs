@@ -248,6 +248,14 @@ pub struct NodeConnected {
     pub missing: Vec<u32>,
 }
 
+/// A node has connections to the relay, or did not get them in time.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NodeIntroduced {
+    /// The node.
+    pub node: NodeKey,
+}
+
 /// A node's `stats` and `stats threads` were read.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

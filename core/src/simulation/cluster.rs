@@ -230,7 +230,8 @@ impl Cluster {
             // Answers that nobody waits for; what people are told; handovers: nobody asks for one.
             Effect::Reply { .. }
             | Effect::Happened(_)
-            | Effect::OpenRelay
+            | Effect::OpenRelay { .. }
+            | Effect::Introduce { .. }
             | Effect::ReleaseRelay { .. }
             | Effect::CloseRelay
             | Effect::ForgetKeys { .. }

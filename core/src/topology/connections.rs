@@ -44,7 +44,11 @@ pub(super) fn needed(stored: &StoredTopology) -> BTreeMap<NodeKey, BTreeSet<u32>
     let takes_writes = |entry: &&NodeEntry| entry.role != Role::Proxy && entry.state != State::Down;
     let entries = || stored.nodes.values().map(|node| &node.entry).filter(takes_writes);
     let mut slaves = BTreeMap::<i32, Vec<u32>>::new();
-    for slave in entries().filter(|entry| entry.role == Role::Slave) {
+    // No master of a map in which a relay is a slave is told that map.
+    let relay = stored.handover.as_ref().and_then(|plan| stored.nodes.get(plan.relay.as_ref()?));
+    let relay = relay.map(|relay| relay.entry.thread_type);
+    let copies = entries().filter(|entry| entry.role == Role::Slave);
+    for slave in copies.filter(|slave| Some(slave.thread_type) != relay) {
         slaves.entry(slave.partition).or_default().push(slave.thread_type);
     }
     let new_master = entries().find(|entry| is_new_master(entry)).map(|entry| entry.thread_type);
@@ -75,7 +79,7 @@ fn connecting_write(stored: &StoredTopology, master: &NodeKey) -> Option<Connect
     let proxied = is_new_master(&entry);
     let new = stored.nodes.values().find(|node| is_new_master(&node.entry));
     let rows = Rows::new(&stored.hash, u32::try_from(active_partitions(stored)).ok()?)?;
-    let fits = |key: &String| {
+    let fits = |key: &str| {
         let (now, next) = rows.of(key);
         match new {
             // Only where a new partition begins do two rows count.
@@ -84,21 +88,31 @@ fn connecting_write(stored: &StoredTopology, master: &NodeKey) -> Option<Connect
             None => now == mine,
         }
     };
-    let key = (0..KEYS_TRIED_MAX).map(|number| numbered_key(&stored.hash, number)).find(fits)?;
+    let key = reserved_key(&stored.hash, CONNECTING_KEY_PREFIX, fits)?;
     Some(ConnectingWrite { key, proxied })
+}
+
+/// The first key with this prefix that fits.
+pub(super) fn reserved_key(
+    hash: &HashSettings,
+    prefix: &str,
+    fits: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let mut keys = (0..KEYS_TRIED_MAX).map(|number| numbered_key(hash, prefix, number));
+    keys.find(|key| fits(key))
 }
 
 /// Keys that reach every slot. With `simple` a slot is the sum of a key's bytes, which letters
 /// raise one by one and digits would not.
-fn numbered_key(hash: &HashSettings, number: u32) -> String {
+fn numbered_key(hash: &HashSettings, prefix: &str, number: u32) -> String {
     if hash.algorithm != HashAlgorithm::Simple {
-        return format!("{CONNECTING_KEY_PREFIX}{number}");
+        return format!("{prefix}{number}");
     }
     let letter = |above: u32| char::from(b'a' + u8::try_from(above.min(25)).unwrap_or(25));
     let slots = number % hash.modular_virtual.max(1);
     let (whole, rest) = (slots / u32::from(b'a'), slots % u32::from(b'a'));
     let last: String = (0..4).map(|place| letter(rest.saturating_sub(25 * place))).collect();
-    format!("{CONNECTING_KEY_PREFIX}{}{last}", "a".repeat(whole as usize))
+    format!("{prefix}{}{last}", "a".repeat(whole as usize))
 }
 
 impl Topology {

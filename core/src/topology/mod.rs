@@ -251,6 +251,7 @@ impl Topology {
             }
             Input::RelayOpened { relay } => self.relay_opened(relay, now, step),
             Input::RelayEnded => self.relay_ended(),
+            Input::Introduced { node } => self.introduced(&node),
             Input::PrepareToLeave { request, node, leaves, origin } => {
                 self.prepare_to_leave(request, node, (leaves, origin), now, step)
             }

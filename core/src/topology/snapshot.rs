@@ -81,7 +81,7 @@ impl Snapshot {
             });
         };
         match handover.step {
-            HandoverStep::Holding => *node != handover.from,
+            HandoverStep::Introducing | HandoverStep::Holding => *node != handover.from,
             HandoverStep::Switching => *node == handover.from,
             HandoverStep::Releasing => *node == handover.to,
         }
@@ -109,6 +109,8 @@ fn entries(stored: &StoredTopology) -> impl Iterator<Item = (&NodeKey, &NodeEntr
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::stored::StoredHandover;
 
@@ -118,10 +120,13 @@ mod tests {
         let told = |step| {
             let mut stored = StoredTopology::empty(HashSettings::default());
             let [from, to, _] = nodes.clone();
-            stored.handover = Some(StoredHandover { partition: 0, from, to, relay: None, step });
+            let (relay, balances) = (None, BTreeMap::new());
+            let handover = StoredHandover { partition: 0, from, to, relay, balances, step };
+            stored.handover = Some(handover);
             let snapshot = Snapshot::new(Arc::new(stored));
             nodes.each_ref().map(|node| snapshot.is_for(node))
         };
+        assert_eq!(told(HandoverStep::Introducing), [false, true, true]);
         assert_eq!(told(HandoverStep::Holding), [false, true, true]);
         assert_eq!(told(HandoverStep::Switching), [true, false, false]);
         assert_eq!(told(HandoverStep::Releasing), [false, true, false]);

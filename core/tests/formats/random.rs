@@ -92,12 +92,22 @@ fn key() -> impl Strategy<Value = NodeKey> {
 
 fn handover() -> impl Strategy<Value = StoredHandover> {
     let step = prop_oneof![
+        Just(HandoverStep::Introducing),
         Just(HandoverStep::Holding),
         Just(HandoverStep::Switching),
         Just(HandoverStep::Releasing)
     ];
-    (0..1023_i32, key(), key(), proptest::option::of(key()), step).prop_map(
-        |(partition, from, to, relay, step)| StoredHandover { partition, from, to, relay, step },
+    let relay = proptest::option::of(key());
+    let balances = proptest::collection::btree_map(key(), 0..9_i32, 0..3);
+    (0..1023_i32, key(), key(), relay, balances, step).prop_map(
+        |(partition, from, to, relay, balances, step)| StoredHandover {
+            partition,
+            from,
+            to,
+            relay,
+            balances,
+            step,
+        },
     )
 }
 

@@ -252,6 +252,7 @@ impl Run {
             "zones" => Input::ZonesTold { zones: words.zones() },
             "relay" => Input::RelayOpened { relay: NodeKey::parse(words.word(1)) },
             "relay-ended" => Input::RelayEnded,
+            "introduced" => Input::Introduced { node: words.node(1) },
             "drained" => Input::QueueDrained {
                 node: words.node(1),
                 towards: words.value("towards").expect("a thread type"),
@@ -273,6 +274,9 @@ impl Run {
             match effect {
                 Effect::Connect { node, towards, .. } if !self.holds_connections => {
                     self.input(Input::Connected { node, towards, missing: Vec::new() }, out);
+                }
+                Effect::Introduce { node, .. } if !self.holds_connections => {
+                    self.input(Input::Introduced { node }, out);
                 }
                 Effect::ForgetKeys { .. } | Effect::FreeStuckWriters { .. }
                     if !self.holds_connections => {}

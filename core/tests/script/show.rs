@@ -40,7 +40,13 @@ pub(crate) fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result
             writeln!(out, "free writers of {node} that wait for thread type {towards}")
         }
         Effect::EndClients { node } => writeln!(out, "end the clients of {node}"),
-        Effect::OpenRelay => writeln!(out, "open relay"),
+        Effect::OpenRelay { reads_to } => {
+            writeln!(out, "open relay, which reads from {reads_to}")
+        }
+        Effect::Introduce { node, key, towards, until } => {
+            let until = until.0;
+            writeln!(out, "read {key} through {node} until it knows {towards}, until {until}")
+        }
         Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),
         Effect::CloseRelay => writeln!(out, "close relay"),
         Effect::WatchQueue { node, towards, until, .. } => {

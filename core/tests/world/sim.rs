@@ -181,12 +181,13 @@ impl World {
                 let missing = if self.rng.one_in(20) { towards.clone() } else { Vec::new() };
                 self.echoes.push_back(Input::Connected { node, towards, missing });
             }
-            Effect::EndClients { node } => self.echoes.push_back(Input::ClientsEnded { node }),
-            Effect::OpenRelay => {
+            Effect::OpenRelay { .. } => {
                 let relay = NodeKey::new("relay", 1);
                 let relay = Some(relay).filter(|_| self.rng.one_in(2));
                 self.echoes.push_back(Input::RelayOpened { relay });
             }
+            Effect::EndClients { node } => self.echoes.push_back(Input::ClientsEnded { node }),
+            Effect::Introduce { node, .. } => self.echoes.push_back(Input::Introduced { node }),
             Effect::ReleaseRelay { .. }
             | Effect::CloseRelay
             | Effect::ForgetKeys { .. }

@@ -86,7 +86,22 @@ pub enum Effect {
     },
     /// Open the relay that holds the writes of a handover; comes back as
     /// [`super::Input::RelayOpened`].
-    OpenRelay,
+    OpenRelay {
+        /// The node that it passes reads on to.
+        reads_to: NodeKey,
+    },
+    /// Read through the node until it has connections to the relay; comes back as
+    /// [`super::Input::Introduced`].
+    Introduce {
+        /// The node.
+        node: NodeKey,
+        /// A key of the relay's partition that nobody writes.
+        key: String,
+        /// The thread type of the relay.
+        towards: u32,
+        /// Give up at this moment.
+        until: Timestamp,
+    },
     /// Pass what the relay holds, and what comes yet, on to this node.
     ReleaseRelay {
         /// The node that serves the writes.

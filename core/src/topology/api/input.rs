@@ -247,6 +247,11 @@ pub enum Input {
     },
     /// The relay ended by itself; what it held was not acknowledged.
     RelayEnded,
+    /// The end of a [`super::Effect::Introduce`], whatever came of it.
+    Introduced {
+        /// The node.
+        node: NodeKey,
+    },
     /// The node has nothing queued or executing towards the thread type of
     /// [`super::Effect::WatchQueue`].
     QueueDrained {

@@ -100,10 +100,11 @@ impl Topology {
         if way == HandoverWay::Park {
             running.before = Some(Before::Relay);
             running.deadline = Some(now.plus_millis(RELAY_MILLIS_MAX));
-            step.effects.push(Effect::OpenRelay);
+            let reads_to = running.plan.from.clone();
+            step.effects.push(Effect::OpenRelay { reads_to });
             return Ok(());
         }
-        self.hold_or_end(now, step);
+        self.begin_or_end(now, step);
         Ok(())
     }
 
@@ -120,17 +121,17 @@ impl Topology {
             return Ok(());
         };
         running.plan.relay = relay.filter(|key| !self.proposed.nodes.contains_key(key));
-        self.hold_or_end(now, step);
+        self.begin_or_end(now, step);
         Ok(())
     }
 
     /// The first step, if everything is still as it was when the swap was planned.
-    fn hold_or_end(&mut self, now: Timestamp, step: &mut Step) {
+    fn begin_or_end(&mut self, now: Timestamp, step: &mut Step) {
         let Some(running) = &self.handover else { return };
         let (partition, to) = (running.plan.partition, running.plan.to.clone());
         let from = running.plan.from.clone();
         let held = self.parties(partition, Some(to)).and_then(|(master, _)| match master == from {
-            true => self.hold_writes(),
+            true => self.introduce_relay(),
             false => Err(Refusal::Stale),
         });
         if let Err(refusal) = held {
@@ -149,7 +150,8 @@ impl Topology {
             return Err(Refusal::Busy);
         }
         let (from, to) = self.parties(partition, to)?;
-        Ok(StoredHandover { partition, from, to, relay: None, step: HandoverStep::Holding })
+        let (relay, balances) = (None, BTreeMap::new());
+        Ok(StoredHandover { partition, from, to, relay, balances, step: HandoverStep::Holding })
     }
 
     /// The partition's master and the slave that would take over; refuses what could lose

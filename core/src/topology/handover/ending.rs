@@ -7,6 +7,7 @@
 use crate::model::{NodeKey, Role, State, Timestamp};
 use crate::stored::{HandoverStep, StoredHandover, StoredTopology};
 use crate::topology::handover::RELEASING_MILLIS_MAX;
+use crate::topology::handover::introducing::restore_balances;
 use crate::topology::transitions::{Change, set};
 use crate::topology::{Answer, Effect, Event, Refusal, Step, Topology};
 
@@ -28,6 +29,7 @@ impl Topology {
     ) -> Result<(), Refusal> {
         plan.step = HandoverStep::Releasing;
         let mut draft = self.proposed.clone();
+        restore_balances(&mut draft, &mut plan);
         from.settle(&mut draft, &plan.from);
         set(&mut draft, &plan.to, |entry| {
             entry.role = Role::Master;
@@ -168,6 +170,7 @@ fn retire_relay(draft: &mut StoredTopology, relay: &NodeKey) {
     set(draft, relay, |entry| {
         entry.role = Role::Slave;
         entry.state = State::Active;
+        entry.balance = 0;
         // the next one could come into being meanwhile
         entry.partition = highest.saturating_add(2);
     });

@@ -4,17 +4,19 @@
 //! run dry first: all nodes but the old master are told that it is no master (`Holding`); when
 //! nothing is queued towards it, it is told itself (`Switching`); when it owes the new master
 //! nothing more, the new map goes out (`Releasing`). With a relay the nodes' writes wait in it,
-//! without one they are refused for those milliseconds. Every step is a stored map with a
-//! deadline, after which the swap is taken back or completed: never left between.
+//! once they have connected to it (`Introducing`); without one they are refused for those
+//! milliseconds. Every step is a stored map with a deadline, after which the swap goes on, is
+//! taken back or completed: never left between.
 
 mod begin;
 mod ending;
+mod introducing;
 mod progress;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
-use crate::stored::{HandoverStep, StoredHandover, StoredNode};
+use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::stored::{HandoverStep, StoredHandover};
 use crate::topology::transitions::{Change, set};
 use crate::topology::{Event, HandoverWay, Refusal, RequestId, Topology};
 
@@ -86,15 +88,16 @@ impl Topology {
     /// Step 1: all but the old master are told that it is none.
     fn hold_writes(&mut self) -> Result<(), Refusal> {
         let Some(running) = &self.handover else { return Ok(()) };
-        let plan = running.plan.clone();
+        let mut plan = running.plan.clone();
+        plan.step = HandoverStep::Holding;
         let mut draft = self.proposed.clone();
+        introducing::restore_balances(&mut draft, &mut plan);
         match &plan.relay {
             Some(relay) => {
-                let mut entry = NodeEntry::new_proxy(draft.next_thread_type);
-                draft.next_thread_type += 1;
-                entry.role = Role::Master;
-                entry.partition = plan.partition;
-                draft.nodes.insert(relay.clone(), StoredNode::new(entry));
+                set(&mut draft, relay, |entry| {
+                    entry.role = Role::Master;
+                    entry.balance = 0;
+                });
                 set(&mut draft, &plan.from, |entry| entry.role = Role::Slave);
             }
             None => set(&mut draft, &plan.from, |entry| entry.state = State::Down),
@@ -102,7 +105,9 @@ impl Topology {
         draft.handover = Some(plan.clone());
         let why = format!("{} hands partition {} over", plan.from, plan.partition);
         self.accept(draft, Change::because(why))?;
-        self.tell_handover(&plan, format!("{} is to take over from {}", plan.to, plan.from));
+        if plan.relay.is_none() {
+            self.tell_handover(&plan, format!("{} is to take over from {}", plan.to, plan.from));
+        }
         let audience = self.audience_but(&plan.from);
         self.await_step(plan, audience, HOLDING_MILLIS_MAX);
         Ok(())
@@ -158,6 +163,10 @@ impl Topology {
         let nodes = &self.proposed.nodes;
         let thread_type = |key: &NodeKey| nodes.get(key).map(|node| node.entry.thread_type);
         match plan.step {
+            // Connections, here.
+            HandoverStep::Introducing => {
+                plan.relay.as_ref().and_then(thread_type).into_iter().collect()
+            }
             HandoverStep::Holding => thread_type(&plan.from).into_iter().collect(),
             // All that hold a copy: what the old master sends late would undo what the new one
             // has sent meanwhile (flare-protocol.md 4.5: a set older than a deletion is taken).

@@ -36,6 +36,9 @@ impl Topology {
         if plan.step == HandoverStep::Releasing && *node == plan.to && plan.relay.is_some() {
             step.effects.push(Effect::ReleaseRelay { to: node.clone() });
         }
+        if plan.step == HandoverStep::Introducing {
+            return self.introduce(node, now, step);
+        }
         running.watch_next(node, now, step);
     }
 
@@ -47,7 +50,8 @@ impl Topology {
         now: Timestamp,
         step: &mut Step,
     ) {
-        let Some(running) = &mut self.handover else { return };
+        let watches = |running: &&mut Running| running.plan.step != HandoverStep::Introducing;
+        let Some(running) = self.handover.as_mut().filter(watches) else { return };
         let Some(owed) = running.owing.get_mut(node) else { return };
         owed.retain(|other| *other != towards);
         if owed.is_empty() {
@@ -60,7 +64,7 @@ impl Topology {
     /// The relay ended by itself: while it stood in for the master, the old one takes over again.
     pub(in crate::topology) fn relay_ended(&mut self) -> Result<(), Refusal> {
         match &self.handover {
-            Some(running) if running.version > 0 && running.plan.step == HandoverStep::Holding => {
+            Some(running) if running.version > 0 && running.plan.step < HandoverStep::Switching => {
                 self.take_back(Party::Lives, "the relay ended")
             }
             _ => Ok(()),
@@ -146,6 +150,9 @@ impl Topology {
         let to_lives = linked(&running.plan.to);
         let from_knows = !running.unacknowledged.contains(&running.plan.from);
         match running.plan.step {
+            // Who has not connected to the relay by then may refuse a write; that is no reason not
+            // to go on.
+            HandoverStep::Introducing if done || late => self.hold_writes(),
             HandoverStep::Holding if done && to_lives => self.switch_master(),
             // Also when the old master is silent: it was never told, and whether it is dead is not
             // for a handover to say.
@@ -188,7 +195,9 @@ impl Topology {
     fn resume_handover(&mut self) -> Result<(), Refusal> {
         let Some(plan) = self.proposed.handover.clone() else { return Ok(()) };
         match plan.step {
-            HandoverStep::Holding => self.take_back(Party::Lives, "the index was started again"),
+            HandoverStep::Introducing | HandoverStep::Holding => {
+                self.take_back(Party::Lives, "the index was started again")
+            }
             HandoverStep::Switching => {
                 let audience = BTreeSet::from([plan.from.clone()]);
                 self.await_step(plan, audience, RESUMED_MILLIS_MAX);
@@ -206,7 +215,9 @@ impl Topology {
     pub(in crate::topology) fn handover_audience(&self) -> Option<Audience> {
         let plan = self.snapshot.stored().handover.as_ref()?;
         match plan.step {
-            HandoverStep::Holding => Some(Audience::AllBut(plan.from.clone())),
+            HandoverStep::Introducing | HandoverStep::Holding => {
+                Some(Audience::AllBut(plan.from.clone()))
+            }
             HandoverStep::Switching => Some(Audience::Only(plan.from.clone())),
             HandoverStep::Releasing => None,
         }
