@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{NodeKey, Role, State, Timestamp};
+use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
 use crate::stored::HandoverStep;
 use crate::topology::handover::ending::Party;
 use crate::topology::handover::{Audience, Before, RESUMED_MILLIS_MAX, Running};
@@ -177,11 +177,15 @@ impl Topology {
     }
 
     /// Nobody was told of the one that is to serve, since it has not taken that in itself, and the
-    /// other is there to go on.
+    /// other is there to go on, with its copy.
     fn may_go_back(&self) -> bool {
-        self.handover.as_ref().is_some_and(|running| {
-            running.unacknowledged.contains(&running.plan.to)
-                && self.facts.get(&running.plan.from).is_some_and(|facts| facts.linked)
+        self.handover.as_ref().is_some_and(|Running { plan, unacknowledged, .. }| {
+            let copy = self.proposed.nodes.get(&plan.from).is_some_and(|node| {
+                let NodeEntry { role, state, partition, .. } = node.entry;
+                role == Role::Slave && state == State::Active && partition == plan.partition
+            });
+            unacknowledged.contains(&plan.to)
+                && self.facts.get(&plan.from).is_some_and(|facts| facts.linked && copy)
                 && !self.proposed.breaker_open
         })
     }
