@@ -13,10 +13,13 @@ use std::collections::BTreeSet;
 
 use Mode::{Async, Sync};
 use Party::{New, Old, Third};
-use Step::{Holding, Releasing, Switching};
+use Step::{Holding, Introducing, Releasing, Switching};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use tokio::task::JoinHandle;
 
+use super::handover_troubles::{
+    INDEX_DIES, NEW_DIES, NEW_HANGS, OLD_DIES, OLD_HANGS, Party, Step, Strike, THIRD_HANGS, Trouble,
+};
 use super::{LONG, case};
 use crate::load::Load;
 use crate::suite::cluster::Cluster;
@@ -46,92 +49,6 @@ pub(super) const CASES: &[Case] = &[
 const PARK: &str = "{}";
 const PAUSE: &str = r#"{"pause":true}"#;
 
-/// The steps, in order, each a stored map (flare-protocol.md 12).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    /// All but the old master know that it is none.
-    Holding,
-    /// The old master is told.
-    Switching,
-    /// The new master serves; all are told.
-    Releasing,
-}
-
-/// One of the nodes that a swap is about, or the one that is about nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Party {
-    Old,
-    New,
-    Third,
-}
-
-/// What happens at a step.
-#[derive(Debug, Clone, Copy)]
-enum Strike {
-    /// The index is killed, and started again.
-    Index,
-    /// A node is killed.
-    Kill(Party),
-    /// These hang until the cluster has got over it. All others go on.
-    Hang(&'static [Party]),
-}
-
-/// What happens at a step, and what comes of it.
-#[derive(Debug, Clone, Copy)]
-struct Trouble {
-    at: Step,
-    strike: Strike,
-    /// The master in the end, while those that hang still do.
-    master: Party,
-    /// Whether the order is answered with success; none if it cannot be answered, or either way.
-    done: Option<bool>,
-}
-
-const fn at(at: Step, strike: Strike, master: Party, done: Option<bool>) -> Trouble {
-    Trouble { at, strike, master, done }
-}
-
-/// Held writes go back to an old master that was never told; a switch that it may know of is
-/// completed.
-const INDEX_DIES: &[Trouble] = &[
-    at(Holding, Strike::Index, Old, None),
-    at(Switching, Strike::Index, New, None),
-    at(Releasing, Strike::Index, New, None),
-];
-
-const OLD_DIES: &[Trouble] = &[
-    at(Holding, Strike::Kill(Old), New, Some(true)),
-    at(Switching, Strike::Kill(Old), New, Some(true)),
-    at(Releasing, Strike::Kill(Old), New, Some(true)),
-];
-
-/// It is found dead, as ever; what was held meanwhile is not lost. The first swap is taken back
-/// for the third node's sake, or completed by the death, whichever comes first.
-const OLD_HANGS: &[Trouble] = &[
-    at(Holding, Strike::Hang(&[Old, Third]), New, None),
-    at(Switching, Strike::Hang(&[Old]), New, Some(true)),
-    at(Releasing, Strike::Hang(&[Old]), New, Some(true)),
-];
-
-/// Not at the last step: there it is a master that dies, which is no matter of the swap any more.
-const NEW_DIES: &[Trouble] = &[
-    at(Holding, Strike::Kill(New), Old, Some(false)),
-    at(Switching, Strike::Kill(New), Old, Some(false)),
-];
-
-/// Not at the last step, as above.
-const NEW_HANGS: &[Trouble] = &[
-    at(Holding, Strike::Hang(&[New]), Old, Some(false)),
-    at(Switching, Strike::Hang(&[New]), Old, Some(false)),
-];
-
-/// The others do not go on without a node that might send to the old master still; at the end
-/// nobody waits for it.
-const THIRD_HANGS: &[Trouble] = &[
-    at(Holding, Strike::Hang(&[Third]), Old, Some(false)),
-    at(Releasing, Strike::Hang(&[Third]), New, Some(true)),
-];
-
 /// How often a step may be missed because a busy machine was slow.
 const TRIES: usize = 5;
 
@@ -153,6 +70,8 @@ struct Stage {
     old: String,
     new: String,
     third: String,
+    /// Has the swap a relay?
+    parks: bool,
     /// Until it was looked at.
     answer: Option<Answer>,
 }
@@ -175,7 +94,7 @@ async fn cluster(ctx: &Context, mode: Mode) -> Result<Cluster> {
 }
 
 impl Stage {
-    /// Brings a swap to a step, under load, and keeps it there for about two seconds.
+    /// Brings a swap to a step, under load, and keeps it there for one or two seconds.
     async fn reach(mut cluster: Cluster, step: Step, order: &'static str) -> Result<Self> {
         for _ in 0..TRIES {
             // the swap does not wait for a third node that is down
@@ -197,7 +116,9 @@ impl Stage {
                 let path = "/api/v1/partitions/0/switchover";
                 crate::suite::http::post(admin, path, order, PATIENCE).await
             });
-            let stage = Self { cluster, load, old, new, third, answer: Some(answer) };
+            let answer = Some(answer);
+            let parks = order == PARK;
+            let stage = Self { cluster, load, old, new, third, parks, answer };
             if stage.go_to(step, version).await? {
                 return Ok(stage);
             }
@@ -219,10 +140,13 @@ impl Stage {
             })
             .await
         };
+        if self.parks && (!shows(Introducing).await? || step == Introducing) {
+            return Ok(shows(step).await? && !self.is_over());
+        }
         if !shows(Holding).await? {
             return Ok(false);
         }
-        self.owe_nothing(before).await?;
+        self.owe_nothing(before + u64::from(self.parks)).await?;
         if step == Holding {
             return Ok(!self.is_over());
         }
@@ -302,13 +226,17 @@ impl Stage {
     fn step_of(&self, map: &NodeMap, versions: u64) -> Option<Step> {
         let of_ours = |key: &str| self.cluster.node(key).is_ok();
         let relay_serves = map.master(0).is_some_and(|key| !of_ours(key));
+        let relay_reads = map.slaves(0).iter().any(|key| !of_ours(key));
+        // A park has one map more than a pause.
+        let held = 1 + u64::from(self.parks);
         let refuses = |key: &str| {
             map.node(key).is_ok_and(|e| e.role == Role::Master && e.state == State::Down)
         };
         match versions {
             _ if map.master(0) == Some(&self.new) => Some(Releasing),
-            1 if relay_serves || refuses(&self.old) => Some(Holding),
-            2 if relay_serves || refuses(&self.new) => Some(Switching),
+            1 if relay_reads && map.master(0) == Some(&self.old) => Some(Introducing),
+            _ if versions == held && (relay_serves || refuses(&self.old)) => Some(Holding),
+            _ if versions == held + 1 && (relay_serves || refuses(&self.new)) => Some(Switching),
             _ => None,
         }
     }
@@ -372,7 +300,8 @@ async fn park(ctx: Context, mode: Mode, troubles: &[Trouble]) -> Result<()> {
 }
 
 async fn pause(ctx: Context, mode: Mode, troubles: &[Trouble]) -> Result<()> {
-    disturbed(&ctx, mode, PAUSE, troubles).await
+    let troubles = troubles.iter().copied().filter(|trouble| trouble.at != Introducing);
+    disturbed(&ctx, mode, PAUSE, &troubles.collect::<Vec<_>>()).await
 }
 
 /// One swap after the other, each disturbed in its way.

@@ -7,6 +7,7 @@ mod failover;
 mod flapping;
 mod handover;
 mod handover_steps;
+mod handover_troubles;
 mod index_life;
 mod input;
 mod leaving;
