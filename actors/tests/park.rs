@@ -1,5 +1,5 @@
-//! The relay on real sockets: what a node writes waits, then reaches the new master as it came; what
-//! it reads before comes from the old master.
+//! The relay on real sockets: what a node writes waits, then reaches the new master as it came;
+//! what it reads before comes from the old master.
 
 use std::rc::Rc;
 use std::time::Duration;

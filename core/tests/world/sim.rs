@@ -182,8 +182,7 @@ impl World {
                 self.echoes.push_back(Input::Connected { node, towards, missing });
             }
             Effect::OpenRelay { .. } => {
-                let relay = NodeKey::new("relay", 1);
-                let relay = Some(relay).filter(|_| self.rng.one_in(2));
+                let relay = self.rng.one_in(2).then(|| NodeKey::new("relay", 1));
                 self.echoes.push_back(Input::RelayOpened { relay });
             }
             Effect::EndClients { node } => self.echoes.push_back(Input::ClientsEnded { node }),
