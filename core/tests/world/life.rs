@@ -36,7 +36,10 @@ impl World {
         let Some((source, behind)) = copy.sources.first().cloned() else {
             return self.nodes[at].copied(true);
         };
-        let from = self.at(&source);
+        // A relay has nothing to copy.
+        let Some(from) = self.nodes.iter().position(|node| node.key == source) else {
+            return self.nodes[at].copied(false);
+        };
         let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != at);
         let begun = |copy: &crate::node::Copy| {
             copy.sources.first().is_some_and(|(other, behind)| *other == source && behind.is_some())
