@@ -1,20 +1,21 @@
 //! Having a node make its connections to those that it passes writes on to.
 //!
-//! The write that does it goes out right behind the map that makes it necessary. Where the node has
-//! that map already, its `stats threads` show first whether it needs one.
+//! The request that does it goes out right behind the map that makes it necessary. Where the node
+//! has that map already, its `stats threads` show first whether it needs one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{Context, Handler};
 use bytes::Bytes;
 use flare_core::protocol::node::NodeThreads;
-use flare_core::topology::{ConnectingWrite, Snapshot};
+use flare_core::topology::{ConnectingRequest, Snapshot};
 use tokio::time::Instant;
 use tracing::info;
 
 use super::exchange::Question;
 use super::{ConnectNode, ForgetKeys, NodeLink};
-use crate::topology::NodeConnected;
+use crate::topology::{ConnectionsSeen, NodeConnected};
 
 /// How long a key that was written for it stays when nobody says that all nodes know the map.
 const FORGET_PAUSE: Duration = Duration::from_millis(500);
@@ -23,13 +24,13 @@ const FORGET_PAUSE: Duration = Duration::from_millis(500);
 pub(super) enum Connecting {
     /// The node is to be asked which connections it has.
     Look(ConnectNode),
-    /// It is to be written to, or is being.
-    Write(ConnectNode),
+    /// It is to be asked to pass a key on, or is being.
+    Ask(ConnectNode),
 }
 
 /// A key that is to be deleted.
 pub(super) struct Forgettable {
-    write: ConnectingWrite,
+    written: ConnectingRequest,
     pub(super) at: Instant,
 }
 
@@ -52,57 +53,71 @@ impl Handler<ForgetKeys> for NodeLink {
 
 impl NodeLink {
     /// What goes with this map, if the node is to connect because of it.
-    pub(super) fn write_behind(&mut self, map: &Snapshot) -> Option<ConnectingWrite> {
+    pub(super) fn ask_behind(&mut self, map: &Snapshot) -> Option<ConnectingRequest> {
         let order = self.connecting.take_if(|connecting| match connecting {
-            Connecting::Look(order) | Connecting::Write(order) => map.version() >= order.version,
+            Connecting::Look(order) | Connecting::Ask(order) => map.version() >= order.version,
         });
-        let (Connecting::Look(order) | Connecting::Write(order)) = order?;
-        let write = order.write.clone();
-        self.connecting = Some(Connecting::Write(order));
-        Some(write)
+        let (Connecting::Look(order) | Connecting::Ask(order)) = order?;
+        let request = order.request.clone();
+        self.connecting = Some(Connecting::Ask(order));
+        Some(request)
     }
 
     /// What is to be asked next for it.
     pub(super) fn next_of_connecting(&self) -> Option<(Question, Bytes)> {
         match self.connecting.as_ref()? {
-            Connecting::Look(order) | Connecting::Write(order)
+            Connecting::Look(order) | Connecting::Ask(order)
                 if order.version > self.acknowledged =>
             {
                 None
             }
             Connecting::Look(_) => Some(Question::show_connections()),
-            Connecting::Write(order) => Some(Question::connect(&order.write)),
+            Connecting::Ask(order) => Some(Question::connect(&order.request)),
         }
     }
 
     /// The node showed which connections it has.
     pub(super) fn connections_shown(&mut self, threads: &NodeThreads) {
         let Some(connecting) = self.connecting.take() else { return };
-        let (order, written) = match connecting {
+        let (order, asked) = match connecting {
             Connecting::Look(order) => (order, false),
-            Connecting::Write(order) => (order, true),
+            Connecting::Ask(order) => (order, true),
         };
         let kinds = order.towards.iter().copied();
         let missing: Vec<u32> = kinds.filter(|kind| threads.of_kind(*kind).threads == 0).collect();
-        if written {
-            let key = &order.write.key;
+        if asked {
+            let ConnectingRequest { key, how } = &order.request;
             info!(
-                parent: &self.span, key, towards = ?order.towards, ?missing,
-                "a key was written so that the node connects to those that it passes writes on to"
+                parent: &self.span, key, ?how, towards = ?order.towards, ?missing,
+                "asked for a key so that the node connects to those that it passes it on to"
             );
-            let at = Instant::now() + FORGET_PAUSE;
-            self.forgettable.push(Forgettable { write: order.write, at });
+            if order.request.writes() {
+                let at = Instant::now() + FORGET_PAUSE;
+                self.forgettable.push(Forgettable { written: order.request, at });
+            } else {
+                // Whether it did counts from when it is shown.
+                self.probe_wanted = true;
+            }
         } else if !missing.is_empty() {
-            self.connecting = Some(Connecting::Write(order));
+            self.connecting = Some(Connecting::Ask(order));
             return;
         }
         let (node, towards) = (self.node.clone(), order.towards);
         self.home.topology.connected.do_send(NodeConnected { node, towards, missing });
     }
 
+    /// Which connections it has: told when they are other ones than before.
+    pub(super) fn connections_seen(&mut self, towards: BTreeSet<u32>) {
+        if self.told_connected.as_ref() != Some(&towards) {
+            self.told_connected = Some(towards.clone());
+            let node = self.node.clone();
+            self.home.topology.connections.do_send(ConnectionsSeen { node, towards });
+        }
+    }
+
     /// The deletion of what was written, when it is due.
     pub(super) fn next_to_forget(&mut self, now: Instant) -> Option<(Question, Bytes)> {
         let due = self.forgettable.iter().position(|key| now >= key.at)?;
-        Some(Question::forget(&self.forgettable.swap_remove(due).write))
+        Some(Question::forget(&self.forgettable.swap_remove(due).written))
     }
 }

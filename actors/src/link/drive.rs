@@ -203,9 +203,9 @@ impl NodeLink {
             && now >= self.push_at
             && let Some(map) = self.must_push().map(Arc::clone)
         {
-            return Some(match self.write_behind(&map) {
-                Some(write) => {
-                    Question::push_and_connect(map.version(), map.sync_request(), &write)
+            return Some(match self.ask_behind(&map) {
+                Some(asked) => {
+                    Question::push_and_connect(map.version(), map.sync_request(), &asked)
                 }
                 None => Question::push(map.version(), map.sync_request().clone()),
             });

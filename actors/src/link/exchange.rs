@@ -4,6 +4,8 @@
 //! exchange has failed in any other way than by a clean refusal is closed: an answer that comes
 //! late can then never be taken for another's.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use flare_core::protocol::line::LineBuffer;
 use flare_core::protocol::node::client_threads::ClientThread;
@@ -12,7 +14,7 @@ use flare_core::protocol::node::{
     ReplyError, Stats, StatsThreads, WaitingThread, WaitingThreads, client_threads, connect,
     flush_all, kill, ping, stats_threads, take,
 };
-use flare_core::topology::{ConnectingWrite, Observation};
+use flare_core::topology::{ConnectingRequest, Observation};
 use tokio::time::Instant;
 
 /// `stats` and `stats threads` in one write: they belong to one moment.
@@ -48,7 +50,7 @@ pub(super) enum Question {
     },
     /// `stats threads`, for the connections that the node has
     ShowConnections(StatsThreads),
-    /// A write that makes the node connect, then `stats threads`
+    /// A request that makes the node connect, then `stats threads`
     Connect {
         /// The version of a map that was sent before these, if one was.
         map: Option<u64>,
@@ -83,7 +85,7 @@ pub(super) enum Question {
 pub(super) enum Answered {
     Pong,
     MapTaken { version: u64 },
-    Observed(Observation),
+    Observed { observation: Observation, connected: BTreeSet<u32> },
     Emptied { intent: u64 },
     QueuesRead(NodeThreads),
     ConnectionsShown { map: Option<u64>, threads: NodeThreads },
@@ -139,25 +141,25 @@ impl Question {
         (question, Bytes::from_static(stats_threads::REQUEST))
     }
 
-    pub(super) fn connect(write: &ConnectingWrite) -> (Self, Bytes) {
+    pub(super) fn connect(asked: &ConnectingRequest) -> (Self, Bytes) {
         let reply = Connect::default();
-        (Self::Connect { map: None, told: None, refused: None, reply }, connect::request(write))
+        (Self::Connect { map: None, told: None, refused: None, reply }, connect::request(asked))
     }
 
-    /// A map, and right behind it the write that makes the node connect to those that it passes
-    /// writes on to by that map.
+    /// A map, and right behind it the request that makes the node connect to those that it passes
+    /// it on to by that map.
     pub(super) fn push_and_connect(
         version: u64,
         map: &Bytes,
-        write: &ConnectingWrite,
+        asked: &ConnectingRequest,
     ) -> (Self, Bytes) {
         let (reply, told) = (Connect::default(), Some(NodeSync));
-        let request = [map.as_ref(), &connect::request(write)].concat();
+        let request = [map.as_ref(), &connect::request(asked)].concat();
         (Self::Connect { map: Some(version), told, refused: None, reply }, request.into())
     }
 
-    pub(super) fn forget(write: &ConnectingWrite) -> (Self, Bytes) {
-        (Self::Forget(Forget), connect::forget(write))
+    pub(super) fn forget(asked: &ConnectingRequest) -> (Self, Bytes) {
+        (Self::Forget(Forget), connect::forget(asked))
     }
 
     pub(super) fn list_waiting() -> (Self, Bytes) {
@@ -247,7 +249,10 @@ impl Question {
                 }
                 let Some(stats) = stats else { return Ok(None) };
                 let threads = take(second, lines)?;
-                Ok(threads.map(|threads| Answered::Observed(stats.observation(&threads))))
+                Ok(threads.map(|threads| Answered::Observed {
+                    observation: stats.observation(&threads),
+                    connected: threads.connected(),
+                }))
             }
         }
     }

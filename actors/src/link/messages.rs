@@ -7,7 +7,7 @@ use actix::Message;
 use flare_core::model::{Incarnation, NodeKey, Timestamp};
 use flare_core::policy::suspicion::MonitorSettings;
 use flare_core::protocol::command::ThreadState;
-use flare_core::topology::{ConnectingWrite, Snapshot};
+use flare_core::topology::{ConnectingRequest, Snapshot};
 
 use crate::session::Traffic;
 
@@ -57,10 +57,10 @@ pub struct EndClients;
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ConnectNode {
-    /// The map that makes it necessary: nothing is written before that is told.
+    /// The map that makes it necessary: nothing is asked before that is told.
     pub version: u64,
-    /// What is written for that.
-    pub write: ConnectingWrite,
+    /// What it is asked for that.
+    pub request: ConnectingRequest,
     /// The thread types of the nodes that it is to connect to.
     pub towards: Vec<u32>,
 }

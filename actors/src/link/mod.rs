@@ -18,6 +18,7 @@ mod messages;
 mod outcome;
 mod stuck;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -74,8 +75,8 @@ use crate::net::{NetFuture, Network, Stream};
 use crate::obituary::Obituary;
 use crate::session::Traffic;
 use crate::topology::{
-    ClientsEnded, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected, NodeEmptied,
-    NodeIntroduced, NodeObserved, Published, QueueDrained, TopologyActor,
+    ClientsEnded, ConnectionsSeen, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected,
+    NodeEmptied, NodeIntroduced, NodeObserved, Published, QueueDrained, TopologyActor,
 };
 use exchange::Exchange;
 
@@ -108,6 +109,7 @@ pub struct TopologyEars {
     pub(crate) clients_ended: Recipient<ClientsEnded>,
     pub(crate) connected: Recipient<NodeConnected>,
     pub(crate) introduced: Recipient<NodeIntroduced>,
+    pub(crate) connections: Recipient<ConnectionsSeen>,
 }
 
 impl From<&Addr<TopologyActor>> for TopologyEars {
@@ -122,6 +124,7 @@ impl From<&Addr<TopologyActor>> for TopologyEars {
             clients_ended: addr.clone().recipient(),
             connected: addr.clone().recipient(),
             introduced: addr.clone().recipient(),
+            connections: addr.clone().recipient(),
         }
     }
 }
@@ -167,6 +170,8 @@ pub struct NodeLink {
     probe_wanted: bool,
     /// Queues of the node's that are watched until they are empty, one per thread type.
     queue_watches: Vec<QueueWatch>,
+    /// What the topology was last told, on this connection: to whom has the node connections?
+    told_connected: Option<BTreeSet<u32>>,
     /// It is being made to connect to those that it passes writes on to.
     connecting: Option<connections::Connecting>,
     /// What was written for that; a few at most, one per change of the map in half a second.
@@ -247,6 +252,7 @@ impl NodeLink {
             to_empty: None,
             probe_wanted: false,
             queue_watches: Vec::new(),
+            told_connected: None,
             connecting: None,
             forgettable: Vec::new(),
             stuck_watch: None,

@@ -44,7 +44,10 @@ impl NodeLink {
                 self.tell(Evidence::PingAnswered { incarnation: self.incarnation });
             }
             Answered::MapTaken { version } => self.map_taken(version, took),
-            Answered::Observed(observation) => self.observed(observation),
+            Answered::Observed { observation, connected } => {
+                self.observed(observation);
+                self.connections_seen(connected);
+            }
             Answered::QueuesRead(threads) => self.queues_read(&threads),
             Answered::ConnectionsShown { map, threads } => {
                 // First: whoever waits for the map waits for the connections, too.
@@ -168,6 +171,7 @@ impl NodeLink {
         self.incarnation = None;
         // Who waits for it asks again when the connection stands.
         self.connecting = None;
+        self.told_connected = None;
         self.forget_stuck_threads();
         self.abandon_hunt();
         if let Some(Question::Empty { intent, .. }) = exchange.as_ref().map(|it| &it.question) {

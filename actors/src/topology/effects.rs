@@ -51,8 +51,8 @@ impl TopologyActor {
                     self.submit(input, None, ctx);
                 }
             },
-            Effect::Connect { node, version, write, towards } => match self.links.get(&node) {
-                Some(link) => link.addr.do_send(ConnectNode { version, write, towards }),
+            Effect::Connect { node, version, request, towards } => match self.links.get(&node) {
+                Some(link) => link.addr.do_send(ConnectNode { version, request, towards }),
                 None => {
                     let missing = towards.clone();
                     self.submit(Input::Connected { node, towards, missing }, None, ctx);

@@ -5,8 +5,8 @@ use flare_core::topology::{Answer, Input, Mode, Origin, Refusal, RequestId};
 use tokio::sync::oneshot;
 
 use super::{
-    ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, FinishSteps, LinkEnded,
-    LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeConnected, NodeEmptied,
+    ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, ConnectionsSeen, FinishSteps,
+    LinkEnded, LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeConnected, NodeEmptied,
     NodeIntroduced, NodeObserved, NoteLapse, PrepareToLeave, QueueDrained, RegisterNode,
     RelayEnded, RelayOpened, RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode,
     StoreAnswered, SuspectNode, TellZones, TopologyActor,
@@ -202,6 +202,7 @@ becomes_input!(LinkOpened { node } => LinkOpened);
 becomes_input!(LinkEnded { node } => LinkEnded);
 becomes_input!(MapAcknowledged { node, version } => Acknowledged);
 becomes_input!(NodeObserved { node, observation } => Observed);
+becomes_input!(ConnectionsSeen { node, towards } => ConnectionsShown);
 becomes_input!(NodeConnected { node, towards, missing } => Connected);
 becomes_input!(NodeIntroduced { node } => Introduced);
 becomes_input!(QueueDrained { node, towards } => QueueDrained);

@@ -256,6 +256,16 @@ pub struct NodeIntroduced {
     pub node: NodeKey,
 }
 
+/// Which connections to other nodes a node has, when they are other ones than before.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct ConnectionsSeen {
+    /// The node.
+    pub node: NodeKey,
+    /// The thread types of the nodes that it has connections to.
+    pub towards: BTreeSet<u32>,
+}
+
 /// A node's `stats` and `stats threads` were read.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

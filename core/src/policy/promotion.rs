@@ -7,7 +7,7 @@ use crate::model::{Incarnation, NodeKey, State, Timestamp};
 use crate::policy::apart::{self, Apart};
 use crate::policy::assignment::View;
 use crate::stored::{Lapse, StoredNode, StoredTopology};
-use crate::topology::Facts;
+use crate::topology::{Facts, other_slaves};
 use crate::zones::Zone;
 
 /// How long a dead master may take to come back with its data before a copy that lapsed takes its
@@ -93,9 +93,11 @@ pub fn last_resort(view: &View<'_>, partition: i32, dead: &NodeKey) -> LastResor
 ///
 /// 1. where it lies, see [`Danger`]: what killed the master may be about to take its whole zone;
 /// 2. another host than the dead master's;
-/// 3. the largest balance: the node that is read from most;
-/// 4. the order of keys.
+/// 3. connections to the other slaves: its first writes reach them;
+/// 4. the largest balance: the node that is read from most;
+/// 5. the order of keys.
 struct Ranking<'a> {
+    stored: &'a StoredTopology,
     facts: &'a BTreeMap<NodeKey, Facts>,
     dead: &'a NodeKey,
     ill: BTreeSet<&'a Zone>,
@@ -119,14 +121,26 @@ enum Danger {
 }
 
 impl<'a> Ranking<'a> {
-    fn of(stored: &StoredTopology, facts: &'a BTreeMap<NodeKey, Facts>, dead: &'a NodeKey) -> Self {
-        Self { facts, dead, ill: apart::ill_zones(stored, facts) }
+    fn of(
+        stored: &'a StoredTopology,
+        facts: &'a BTreeMap<NodeKey, Facts>,
+        dead: &'a NodeKey,
+    ) -> Self {
+        Self { stored, facts, dead, ill: apart::ill_zones(stored, facts) }
     }
 
     /// The least comes first.
     fn preference<'k>(&self, key: &'k NodeKey, node: &StoredNode) -> impl Ord + use<'k> {
         let same_host = key.name() == self.dead.name();
-        (self.danger(key), same_host, Reverse(node.entry.balance), key)
+        let cold = !self.is_connected(key, node.entry.partition);
+        (self.danger(key), same_host, cold, Reverse(node.entry.balance), key)
+    }
+
+    /// Is it known to have its connections to the slaves that it would pass writes on to?
+    fn is_connected(&self, key: &NodeKey, partition: i32) -> bool {
+        let has = self.facts.get(key).map(|facts| &facts.shows_connected);
+        let mut others = other_slaves(self.stored, partition, key);
+        has.is_some_and(|has| others.all(|towards| has.contains(&towards)))
     }
 
     fn danger(&self, key: &NodeKey) -> Danger {

@@ -288,6 +288,7 @@ impl Topology {
             if self.keeps_some_for_last() || self.handover.is_some() {
                 break;
             }
+            self.connect_to_slaves(&action, step);
             let order = action.to_string();
             if let Err(refusal) = self.act(action, now, step) {
                 let refused = match refusal {

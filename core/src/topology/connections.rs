@@ -22,19 +22,38 @@ use crate::topology::{Effect, Event, Mode, Step, Topology};
 
 /// What the keys begin with that the index writes, and soon deletes, to have a node make its
 /// connections. Reserved: users' keys must not begin so.
-const CONNECTING_KEY_PREFIX: &str = "flare-operator.connect.";
+pub(super) const CONNECTING_KEY_PREFIX: &str = "flare-operator.connect.";
 
 /// So many keys are tried until one belongs where it has to.
 const KEYS_TRIED_MAX: u32 = 1 << 18;
 
-/// Makes a node connect to those that it passes writes on to.
+/// Makes a node connect to those that it passes a key on to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ConnectingWrite {
+pub struct ConnectingRequest {
     /// A key that the node passes on.
     pub key: String,
-    /// Must it look as if another node had sent it? A new master that still copies takes no others
+    /// What it is asked to do with it.
+    pub how: ConnectingHow,
+}
+
+/// What a node is asked to do with a key that it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectingHow {
+    /// To write it.
+    Write,
+    /// To write it, as if another node had sent it: a new master that still copies takes no others
     /// (flare-protocol.md 5.3).
-    pub proxied: bool,
+    WriteAsNode,
+    /// To read it so often in one request: each time the node chooses anew whom it asks
+    /// (flare-protocol.md 5.2).
+    Read(u32),
+}
+
+impl ConnectingRequest {
+    /// Does it leave a key behind that is to be deleted?
+    pub fn writes(&self) -> bool {
+        !matches!(self.how, ConnectingHow::Read(_))
+    }
 }
 
 /// By node, the thread types of those that it passes writes on to as the map stands
@@ -73,7 +92,7 @@ fn is_new_master(entry: &NodeEntry) -> bool {
 
 /// The write that makes this master connect to all that it passes writes on to; `None` when no
 /// key was found that goes to all of them.
-fn connecting_write(stored: &StoredTopology, master: &NodeKey) -> Option<ConnectingWrite> {
+fn connecting_write(stored: &StoredTopology, master: &NodeKey) -> Option<ConnectingRequest> {
     let entry = stored.nodes.get(master).map(|node| node.entry)?;
     let mine = u32::try_from(entry.partition).ok()?;
     let proxied = is_new_master(&entry);
@@ -88,8 +107,9 @@ fn connecting_write(stored: &StoredTopology, master: &NodeKey) -> Option<Connect
             None => now == mine,
         }
     };
+    let how = if proxied { ConnectingHow::WriteAsNode } else { ConnectingHow::Write };
     let key = reserved_key(&stored.hash, CONNECTING_KEY_PREFIX, fits)?;
-    Some(ConnectingWrite { key, proxied })
+    Some(ConnectingRequest { key, how })
 }
 
 /// The first key with this prefix that fits.
@@ -131,7 +151,7 @@ impl Topology {
         {
             return false;
         }
-        let Some(write) = connecting_write(self.snapshot.stored(), node) else {
+        let Some(request) = connecting_write(self.snapshot.stored(), node) else {
             let what = format!("no key was found that makes {node} connect to its slaves");
             step.effects.push(Effect::Happened(Event::Warned { what }));
             facts.connected.extend(towards);
@@ -139,7 +159,7 @@ impl Topology {
         };
         facts.connecting = Some(towards.clone());
         let version = self.snapshot.version();
-        step.effects.push(Effect::Connect { node: node.clone(), version, write, towards });
+        step.effects.push(Effect::Connect { node: node.clone(), version, request, towards });
         false
     }
 
@@ -232,10 +252,13 @@ mod tests {
                     let write = connecting_write(&stored, &NodeKey::new(name, 1));
                     let write = write.expect("a key for every master");
                     assert!(write.key.starts_with(CONNECTING_KEY_PREFIX));
-                    assert_eq!(write.proxied, at == names.len() - 1);
+                    let is_new = at == names.len() - 1;
+                    let how =
+                        if is_new { ConnectingHow::WriteAsNode } else { ConnectingHow::Write };
+                    assert_eq!(write.how, how);
                     let (now, next) = rows.of(&write.key);
                     assert_eq!(next, partitions.unsigned_abs(), "it goes to the new master");
-                    assert!(write.proxied || now as usize == at, "it belongs to this one");
+                    assert!(is_new || now as usize == at, "it belongs to this one");
                 }
             }
         }

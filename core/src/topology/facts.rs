@@ -59,6 +59,9 @@ pub struct Facts {
     pub drained: bool,
     /// The thread types of nodes that it is known to have its connections to.
     pub connected: BTreeSet<u32>,
+    /// The thread types of nodes that it showed its connections to; they stay as long as the
+    /// process does.
+    pub shows_connected: BTreeSet<u32>,
     /// Those that it is being made to connect to.
     pub connecting: Option<Vec<u32>>,
     /// May there be a key that was written for that, and is to be deleted?
@@ -96,6 +99,7 @@ impl Facts {
 
     fn forget_connections(&mut self) {
         self.connected.clear();
+        self.shows_connected.clear();
         self.connecting = None;
     }
 

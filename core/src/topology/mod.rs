@@ -4,7 +4,8 @@
 //! becomes the *committed* state when [`Input::Stored`] comes back, and only then are its effects
 //! released (R4). `transitions` holds flarei's rules, `automatic` what differs in automatic mode
 //! and `drafts` its changes of a map, `registration` what `node add` means, `batch` the group
-//! commit, `facts` and `observe` what nodes told; roles are given by `policy`.
+//! commit, `facts` and `observe` what nodes told, `connections` and `successors` what they need
+//! among each other; roles are given by `policy`.
 
 pub mod api;
 mod automatic;
@@ -22,6 +23,7 @@ mod recovery;
 mod registration;
 mod snapshot;
 mod stuck;
+mod successors;
 mod transitions;
 mod wake;
 
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 pub use api::*;
 pub use batch::STORE_RETRY_MILLIS;
-pub use connections::ConnectingWrite;
+pub use connections::{ConnectingHow, ConnectingRequest};
 pub use drain::DRAIN_WAIT_MILLIS;
 pub use facts::{Facts, PROBE_INTERVAL_MILLIS, RETRY_PAUSE_MILLIS, RETRY_PAUSE_MILLIS_MAX};
 pub use handover::{
@@ -52,6 +54,7 @@ use drafts::remember_holdings;
 use push::StagedPush;
 use transitions::{Change, Outcome, prepares};
 
+pub(crate) use successors::other_slaves;
 pub(crate) use transitions::active_partitions;
 
 /// Who decides about roles.
@@ -168,13 +171,7 @@ impl Topology {
         if std::mem::take(&mut self.just_started) {
             self.resume_push(now, &mut step);
         }
-        let only_tells = matches!(
-            input,
-            Input::Acknowledged { .. }
-                | Input::Observed { .. }
-                | Input::Stored { .. }
-                | Input::Suspected { .. }
-        );
+        let only_tells = input.only_tells();
         self.take_in(input, now, &mut step)?;
         if self.stood_down {
             return Ok(step);

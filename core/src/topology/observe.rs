@@ -63,6 +63,11 @@ impl Topology {
             Input::Connected { node, towards, missing } => {
                 self.connected(&node, &towards, &missing, (now, step));
             }
+            Input::ConnectionsShown { node, towards } => {
+                if let Some(facts) = self.facts.get_mut(&node) {
+                    facts.shows_connected = towards;
+                }
+            }
             Input::Observed { node, observation } => self.observed(&node, observation, now, step),
             Input::Emptied { node, intent, ok } => self.emptied(&node, intent, ok, now, step),
             // Woken: all that is due is done after every input. The others are not facts.
@@ -245,5 +250,19 @@ impl Topology {
         let gone = gone.cloned().map(Event::Unblocked);
         step.effects.extend(news.chain(gone).map(Effect::Happened));
         self.blocked = blocked;
+    }
+}
+
+impl Input {
+    /// Does it only tell what somebody does or has, most often nothing new?
+    pub(super) fn only_tells(&self) -> bool {
+        matches!(
+            self,
+            Self::Acknowledged { .. }
+                | Self::Observed { .. }
+                | Self::ConnectionsShown { .. }
+                | Self::Stored { .. }
+                | Self::Suspected { .. }
+        )
     }
 }

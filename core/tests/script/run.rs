@@ -239,6 +239,10 @@ impl Run {
                 let missing = words.value("missing").into_iter().collect();
                 Input::Connected { node, towards, missing }
             }
+            "connections" => Input::ConnectionsShown {
+                node: words.node(1),
+                towards: words.values("towards").collect(),
+            },
             "clients-ended" => Input::ClientsEnded { node: words.node(1) },
             "leave" | "stay" => Input::PrepareToLeave {
                 request: self.request(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use flare_core::model::{NodeEntry, NodeKey};
-use flare_core::topology::{Answer, Effect, Event, Targets};
+use flare_core::topology::{Answer, ConnectingHow, Effect, Event, Targets};
 
 pub(crate) fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result {
     match effect {
@@ -32,8 +32,12 @@ pub(crate) fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result
             let started = incarnation.started;
             writeln!(out, "empty {node} started={started} intent={intent}")
         }
-        Effect::Connect { node, towards, .. } => {
-            writeln!(out, "connect {node} to those of the thread types {towards:?}")
+        Effect::Connect { node, towards, request, .. } => {
+            let by = match request.how {
+                ConnectingHow::Read(times) => format!(" by {times} reads"),
+                ConnectingHow::Write | ConnectingHow::WriteAsNode => String::new(),
+            };
+            writeln!(out, "connect {node} to those of the thread types {towards:?}{by}")
         }
         Effect::ForgetKeys { node } => writeln!(out, "delete the key on {node}"),
         Effect::FreeStuckWriters { node, towards } => {

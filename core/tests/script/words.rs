@@ -44,10 +44,13 @@ impl<'a> Words<'a> {
 
     /// The value of `name=value`.
     pub(crate) fn value<T: FromStr>(&self, name: &str) -> Option<T> {
-        let value = self
-            .words
-            .iter()
-            .find_map(|word| word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')))?;
-        Some(value.parse().unwrap_or_else(|_| panic!("`{}`: {name}", self.line)))
+        self.values(name).next()
+    }
+
+    /// What all words `NAME=VALUE` say.
+    pub(crate) fn values<T: FromStr>(&self, name: &str) -> impl Iterator<Item = T> {
+        let all =
+            self.words.iter().filter_map(move |word| word.strip_prefix(name)?.strip_prefix('='));
+        all.map(move |value| value.parse().unwrap_or_else(|_| panic!("`{}`: {name}", self.line)))
     }
 }

@@ -10,6 +10,11 @@ impl World {
     /// Relay and links say what is due.
     pub(crate) fn echo(&mut self) {
         if let Some(input) = self.echoes.pop_front() {
+            if let Input::Connected { node, towards, missing } = &input {
+                let has = towards.iter().copied().filter(|towards| !missing.contains(towards));
+                let (node, towards) = (node.clone(), has.collect());
+                self.input(Input::ConnectionsShown { node, towards });
+            }
             self.input(input);
         }
     }

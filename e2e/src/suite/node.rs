@@ -309,6 +309,14 @@ impl Node {
         Ok(owed)
     }
 
+    /// How many connections it has to the node of that thread type.
+    pub async fn connections_to(&self, thread_type: u32) -> Result<usize> {
+        let pairs = self.client().await?.stats("stats threads").await?;
+        let thread_type = thread_type.to_string();
+        let of_type = |name: &str, value: &str| name.ends_with(":type") && value == thread_type;
+        Ok(pairs.iter().filter(|(name, value)| of_type(name, value)).count())
+    }
+
     /// Whether faults can be ordered of it.
     pub fn takes_orders(&self) -> bool {
         self.control.is_some()

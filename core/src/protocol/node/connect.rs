@@ -1,5 +1,6 @@
-//! A write of ours that makes the node connect to those that it passes writes on to, and its
-//! deletion (flare-protocol.md 5.3, 5.4). The key expires if the deletion gets lost.
+//! A request of ours that makes the node connect to those that it passes it on to: a write and
+//! its deletion (flare-protocol.md 5.3, 5.4), or reads (5.2). A key that was written expires if the
+//! deletion gets lost.
 //!
 //! ```text
 //! [<flare-operator:0>]set SP <key> SP 0 SP 10 SP 0 SP async
@@ -8,17 +9,22 @@
 //! -> one line, whatever it says
 //!    what `stats threads` shows
 //!
+//! get SP <key> SP <key> …
+//! stats threads
+//! -> END, values before it if there are any
+//!    what `stats threads` shows
+//!
 //! [<flare-operator:0>]delete SP <key> SP async
 //! -> one line, whatever it says
 //! ```
 //!
-//! They are apart, since a slave that does not know yet that it is one sends the write back: after
-//! a deletion that would bring the key to life again.
+//! The write and its deletion are apart, since a slave that does not know yet that it is one sends
+//! the write back: after a deletion that would bring the key to life again.
 
 use bytes::Bytes;
 
 use crate::protocol::node::{NodeThreads, Reply, ReplyError, StatsThreads, stats_threads};
-use crate::topology::ConnectingWrite;
+use crate::topology::{ConnectingHow, ConnectingRequest};
 
 /// How long the key lives if its deletion is lost, in seconds.
 const EXPIRES_SECONDS: u32 = 10;
@@ -26,31 +32,43 @@ const EXPIRES_SECONDS: u32 = 10;
 /// As if a node of this name had passed the write on.
 const PROXIED: &str = "<flare-operator:0>";
 
-/// The most lines that the write is answered with: a refused `set` leaves a data block, which is
-/// then taken for a command (flare-protocol.md 2).
-const ANSWERS_MAX: usize = 2;
+/// The most keys in one request; their names make up a line of some kilobytes.
+pub const READS_MAX: u32 = 64;
 
-fn prefix(write: &ConnectingWrite) -> &'static str {
-    if write.proxied { PROXIED } else { "" }
+/// The most lines before those of `stats threads`: of each key that is read a line and its data. A
+/// refused `set` has two, since it leaves a data block that is then taken for a command
+/// (flare-protocol.md 2).
+const ANSWERS_MAX: usize = 2 * READS_MAX as usize;
+
+fn prefix(how: ConnectingHow) -> &'static str {
+    if how == ConnectingHow::WriteAsNode { PROXIED } else { "" }
 }
 
-/// The write and the question what came of it. The node answers without waiting for those that it
-/// passes the write on to.
-pub fn request(write: &ConnectingWrite) -> Bytes {
-    let (prefix, key) = (prefix(write), &write.key);
-    let set = format!("{prefix}set {key} 0 {EXPIRES_SECONDS} 0 async\r\n\r\n");
-    [set.as_bytes(), stats_threads::REQUEST].concat().into()
+/// The write or the reads, and the question what came of it. The node answers a write without
+/// waiting for those that it passes it on to, and reads when they have answered.
+pub fn request(asked: &ConnectingRequest) -> Bytes {
+    let key = &asked.key;
+    let first = match asked.how {
+        ConnectingHow::Read(times) => {
+            let keys = format!(" {key}").repeat(times.clamp(1, READS_MAX) as usize);
+            format!("get{keys}\r\n")
+        }
+        how => format!("{}set {key} 0 {EXPIRES_SECONDS} 0 async\r\n\r\n", prefix(how)),
+    };
+    [first.as_bytes(), stats_threads::REQUEST].concat().into()
 }
 
 /// The deletion of what [`request`] wrote.
-pub fn forget(write: &ConnectingWrite) -> Bytes {
-    format!("{}delete {} async\r\n", prefix(write), write.key).into()
+pub fn forget(asked: &ConnectingRequest) -> Bytes {
+    format!("{}delete {} async\r\n", prefix(asked.how), asked.key).into()
 }
 
 /// The reply to [`request`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Connect {
     answers: usize,
+    /// Has the answer to `stats threads` begun? It begins with the thread that answers.
+    shows: bool,
     threads: StatsThreads,
 }
 
@@ -58,7 +76,8 @@ impl Reply for Connect {
     type Value = NodeThreads;
 
     fn line(&mut self, line: &[u8]) -> Result<Option<NodeThreads>, ReplyError> {
-        if line.starts_with(b"STAT ") || line == b"END" {
+        self.shows |= line.starts_with(b"STAT ");
+        if self.shows {
             return self.threads.line(line);
         }
         self.answers += 1;
@@ -83,8 +102,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn reads_are_one_request_of_bounded_length() {
+        let ask = |times| {
+            let how = ConnectingHow::Read(times);
+            request(&ConnectingRequest { key: "k".to_owned(), how })
+        };
+        assert_eq!(ask(3), "get k k k\r\nstats threads\r\n");
+        assert_eq!(ask(0), "get k\r\nstats threads\r\n");
+        assert_eq!(ask(u32::MAX), ask(READS_MAX));
+    }
+
+    #[test]
     fn whatever_the_write_is_answered_what_the_node_shows_is_read() {
-        let write = ConnectingWrite { key: "k".to_owned(), proxied: true };
+        let write = ConnectingRequest { key: "k".to_owned(), how: ConnectingHow::WriteAsNode };
         let sent = "<flare-operator:0>set k 0 10 0 async\r\n\r\nstats threads\r\n";
         assert_eq!(request(&write), sent);
         assert_eq!(forget(&write), "<flare-operator:0>delete k async\r\n");
@@ -94,10 +124,11 @@ mod tests {
             let text = format!("{answers}{lines}");
             text.lines().find_map(|line| reply.line(line.as_bytes()).transpose())
         };
-        for answers in ["STORED\n", "ERROR\nERROR\n", "SERVER_ERROR x\n"] {
+        let (none, found) = ("END\n", "VALUE k 0 0\n\nVALUE k 0 0\n\nEND\n");
+        for answers in ["STORED\n", "ERROR\nERROR\n", "SERVER_ERROR x\n", none, found] {
             let shown = read(answers).expect("an end").expect("an answer");
             assert_eq!(shown.of_kind(17).threads, 1, "{answers}");
         }
-        assert!(read("ERROR\nERROR\nERROR\n").expect("an end").is_err());
+        assert!(read(&"ERROR\n".repeat(ANSWERS_MAX + 1)).expect("an end").is_err());
     }
 }

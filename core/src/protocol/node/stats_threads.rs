@@ -12,8 +12,9 @@
 //! A busy node has a thread per client and two or more per other node, so lines are counted up by
 //! type and not kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::FIRST_THREAD_TYPE;
 use crate::protocol::node::{Reply, ReplyError, number};
 
 /// The request.
@@ -47,6 +48,11 @@ impl NodeThreads {
     /// Is the node still copying?
     pub fn copying(&self) -> bool {
         self.kinds.contains_key(&RECONSTRUCTION)
+    }
+
+    /// The thread types of the nodes that it has connections to.
+    pub fn connected(&self) -> BTreeSet<u32> {
+        self.kinds.range(FIRST_THREAD_TYPE..).map(|(kind, _)| *kind).collect()
     }
 
     /// The threads of one type; from 16 on it is the thread type of the node they send to.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Event, Refusal, RequestId};
 use crate::model::{Incarnation, NodeKey, Timestamp};
 use crate::stored::StoredTopology;
-use crate::topology::{ConnectingWrite, Snapshot};
+use crate::topology::{ConnectingRequest, Snapshot};
 
 /// What one input led to: first store, then speak (R4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -52,16 +52,16 @@ pub enum Effect {
         /// The process that may be emptied; another one is not (R13).
         incarnation: Incarnation,
     },
-    /// Write a key that the node passes on to those of these thread types, so that it connects to
-    /// them, and delete it later; comes back as [`super::Input::Connected`].
+    /// Ask the node for a key that it passes on to those of these thread types, so that it connects
+    /// to them, and delete later what was written; comes back as [`super::Input::Connected`].
     Connect {
         /// The node.
         node: NodeKey,
-        /// The map in which it passes writes on to them: written together with that, so that it
-        /// is as early as can be; where the node has it already, only if a connection is missing.
+        /// The map in which it passes the key on to them: asked together with that, so that it is
+        /// as early as can be; where the node has it already, only if a connection is missing.
         version: u64,
-        /// What is written.
-        write: ConnectingWrite,
+        /// What it is asked.
+        request: ConnectingRequest,
         /// The thread types of the nodes that it needs connections to.
         towards: Vec<u32>,
     },

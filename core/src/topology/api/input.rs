@@ -151,6 +151,14 @@ pub enum Input {
         /// Those of them that it still has no connection for.
         missing: Vec<u32>,
     },
+    /// Which connections to other nodes the node has, by its `stats threads`; said when they are
+    /// other ones than on this connection before.
+    ConnectionsShown {
+        /// The node.
+        node: NodeKey,
+        /// The thread types of the nodes that it has connections to.
+        towards: BTreeSet<u32>,
+    },
     /// The node's `stats` and `stats threads` were read.
     Observed {
         /// The node.

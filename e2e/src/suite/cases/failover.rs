@@ -16,6 +16,7 @@ use crate::suite::runner::Case;
 pub(super) const CASES: &[Case] = &[
     case!("failover/an active slave takes over from a killed master", with_slave),
     case!("failover/a master without slave keeps its role while it is dead", without_slave),
+    case!("failover/a slave that is connected to the others takes over", connected, super::LONG),
     case!("failover/a hung master is replaced and comes back as a copy", hung),
     case!("failover/a node that ends in an orderly way is replaced at once", orderly),
     case!("failover/keys stay readable through every node while a slave takes over", readable),
@@ -41,6 +42,53 @@ async fn with_slave(ctx: Context) -> Result<()> {
     // the proxy is made a slave by itself, and is a full copy
     cluster.takes_shape(2, 2).await?;
     cluster.readable(&ledger).await
+}
+
+/// Twice, since who comes back is the newest slave then. The index is restarted before each: whom a
+/// node has connections to it has from the nodes.
+async fn connected(ctx: Context) -> Result<()> {
+    let mut cluster = Cluster::auto(&ctx, Manifest::shape(1, 3), 3).await?;
+    let mut ledger = cluster.fill("k", 40).await?;
+    for turn in ["first", "second"] {
+        cluster.takes_shape(1, 3).await?;
+        let old = cluster.master(0).await?;
+        let heirs = connected_slaves(&cluster).await?;
+        cluster.index.kill().await?;
+        cluster.index.start().await?;
+        cluster.seen().await?;
+        cluster.node_mut(&old)?.kill().await?;
+        let map = cluster
+            .agree("another master", |map| {
+                ensure!(map.master(0).is_some_and(|now| now != old), "{map}");
+                Ok(())
+            })
+            .await?;
+        let new = map.master(0).unwrap_or_default();
+        ensure!(heirs.iter().any(|heir| heir == new), "{new} took over, connected were {heirs:?}");
+        ledger.merge(cluster.fill(turn, 40).await?);
+        cluster.node_mut(&old)?.start().await?;
+    }
+    cluster.takes_shape(1, 3).await?;
+    cluster.copies_are_equal(0, 1).await?;
+    cluster.readable(&ledger).await
+}
+
+/// The slaves of partition 0 that have connections to the other one, as soon as there is one.
+async fn connected_slaves(cluster: &Cluster) -> Result<Vec<String>> {
+    eventually(PATIENCE, "a slave to be connected to the other", || async {
+        let map = cluster.agreed().await?;
+        let slaves = map.slaves(0);
+        let mut connected = Vec::new();
+        for (slave, other) in slaves.iter().zip(slaves.iter().rev()) {
+            let towards = map.node(other)?.thread_type;
+            if cluster.node(slave)?.connections_to(towards).await? > 0 {
+                connected.push((*slave).to_owned());
+            }
+        }
+        ensure!(!connected.is_empty(), "none is:\n{map}");
+        Ok(connected)
+    })
+    .await
 }
 
 async fn without_slave(ctx: Context) -> Result<()> {
