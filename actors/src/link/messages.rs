@@ -83,14 +83,11 @@ pub struct IntroduceRelay {
 #[rtype(result = "()")]
 pub struct ForgetKeys;
 
-/// For some seconds, end the node's requests towards this thread type on which others wait too
-/// long.
+/// For some seconds, end the node's requests that are stuck (`flare_core::topology`,
+/// `stuck_requests`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct FreeStuckWriters {
-    /// The thread type of the node that they lead to.
-    pub towards: u32,
-}
+pub struct FreeStuckWriters;
 
 /// The node has just called the index itself, so it listens: connect now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

@@ -1,17 +1,16 @@
-//! Freeing writers that wait for their own writes, at a node that has just become a slave (why:
-//! `flare_core::topology`, `stuck`).
+//! Freeing writers that wait for their own writes, at a node that has just become a slave (why,
+//! and which: `flare_core::topology`, `stuck`).
 //!
-//! One that waits is known by the time for which the next one on its connection has waited: a
-//! connection that is busy and gets on has none like it. `kill` ends one try of the four that a
-//! flared makes (flare-protocol.md 5.4), so it takes several.
+//! `kill` ends one try of the four that a flared makes (flare-protocol.md 5.4), so it takes
+//! several.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{Context, Handler};
 use bytes::Bytes;
-use flare_core::model::Role;
 use flare_core::protocol::node::WaitingThread;
+use flare_core::topology::stuck::{master_of_slave, stuck_requests};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -27,12 +26,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// See [`LOOK_PAUSE`].
 const NEXT_TRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// A request is stuck when another has waited behind it for so many seconds.
-const STUCK_SECONDS: u64 = 2;
-
 /// A node that is looked after.
 pub(super) struct StuckWatch {
-    towards: u32,
     until: Instant,
     pub(super) next_at: Instant,
     to_end: VecDeque<u32>,
@@ -41,10 +36,9 @@ pub(super) struct StuckWatch {
 impl Handler<FreeStuckWriters> for NodeLink {
     type Result = ();
 
-    fn handle(&mut self, order: FreeStuckWriters, _: &mut Context<Self>) {
+    fn handle(&mut self, _: FreeStuckWriters, _: &mut Context<Self>) {
         let now = Instant::now();
         self.stuck_watch = Some(StuckWatch {
-            towards: order.towards,
             until: now + LOOKED_AFTER,
             next_at: now + LOOK_PAUSE,
             to_end: VecDeque::new(),
@@ -55,9 +49,8 @@ impl Handler<FreeStuckWriters> for NodeLink {
 impl NodeLink {
     /// What is to be asked next for it.
     pub(super) fn next_of_stuck(&mut self, now: Instant) -> Option<(Question, Bytes)> {
-        // What a slave sends its master nobody has acknowledged; what a master sends its slaves is
-        // acknowledged, and must arrive however long they are silent.
-        if !self.is_slave() {
+        let newest = self.released.as_deref();
+        if newest.and_then(|map| master_of_slave(map, &self.node)).is_none() {
             self.stuck_watch = None;
         }
         let watch = self.stuck_watch.as_mut()?;
@@ -71,12 +64,6 @@ impl NodeLink {
         (now >= watch.next_at).then(Question::list_waiting)
     }
 
-    /// Is it a slave in the newest map that it may be told of?
-    fn is_slave(&self) -> bool {
-        let entry = self.released.as_ref().and_then(|map| map.node(&self.node));
-        entry.is_some_and(|node| node.entry.role == Role::Slave)
-    }
-
     /// The connection to the node ended: it may be another process on the next one.
     pub(super) fn forget_stuck_threads(&mut self) {
         if let Some(watch) = &mut self.stuck_watch {
@@ -87,9 +74,8 @@ impl NodeLink {
     /// The node showed on which of its connections somebody waits.
     pub(super) fn waiting_listed(&mut self, waiting: &[WaitingThread]) {
         let span = self.span.clone();
-        let Some(watch) = &mut self.stuck_watch else { return };
-        let stuck = |it: &&WaitingThread| it.towards == watch.towards && it.behind >= STUCK_SECONDS;
-        watch.to_end = waiting.iter().filter(stuck).map(|it| it.thread).collect();
+        let (Some(watch), Some(newest)) = (&mut self.stuck_watch, &self.released) else { return };
+        watch.to_end = stuck_requests(newest, &self.node, waiting).into();
         let now = Instant::now();
         if watch.to_end.is_empty() {
             watch.next_at = now + LOOK_PAUSE;

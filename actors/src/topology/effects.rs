@@ -63,9 +63,9 @@ impl TopologyActor {
                     link.addr.do_send(ForgetKeys);
                 }
             }
-            Effect::FreeStuckWriters { node, towards } => {
+            Effect::FreeStuckWriters { node } => {
                 if let Some(link) = self.links.get(&node) {
-                    link.addr.do_send(FreeStuckWriters { towards });
+                    link.addr.do_send(FreeStuckWriters);
                 }
             }
             Effect::EndClients { node } => match self.links.get(&node) {

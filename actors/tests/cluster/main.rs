@@ -9,3 +9,4 @@ mod node;
 mod pushes;
 mod rig;
 mod sessions;
+mod stuck;

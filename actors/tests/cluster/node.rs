@@ -26,6 +26,21 @@ pub(crate) struct Behaviour {
     pub(crate) pid: u32,
     /// Its `node_map_version`.
     pub(crate) version: u64,
+    /// Its connections to other nodes on which somebody waits.
+    pub(crate) waiting: Vec<Waiting>,
+}
+
+/// A connection to another node on which a request is under way and another waits behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// What `kill` takes.
+    pub(crate) thread: u32,
+    /// The thread type of the node that it leads to.
+    pub(crate) towards: u32,
+    /// How long the other waits, in seconds.
+    pub(crate) behind: u64,
+    /// How often the request is still tried; each `kill` ends one try.
+    pub(crate) tries: u32,
 }
 
 /// What a node was asked, and when.
@@ -62,6 +77,7 @@ impl FakeNode {
                 ping_delay: Duration::ZERO,
                 pid: 1,
                 version: 0,
+                waiting: Vec::new(),
             })),
             asked: Rc::default(),
             life: Rc::new(RefCell::new(watch::Sender::new(()))),
@@ -164,6 +180,9 @@ impl FakeNode {
             if line == "ping" {
                 sleep(delay).await;
             }
+            if line.contains(">set ") || line.starts_with("set ") {
+                lines.next_line().await.expect("a data block");
+            }
             let answer = self.answer(&line);
             if write.write_all(answer.as_bytes()).await.is_err() {
                 return;
@@ -185,14 +204,28 @@ impl FakeNode {
     }
 
     fn answer(&self, line: &str) -> String {
-        let behaviour = self.behave();
+        let mut behaviour = self.behave();
         match line {
             "ping" | "flush_all" => "OK\r\n".into(),
-            "stats threads" => "END\r\n".into(),
+            "stats threads" => {
+                let waiting =
+                    behaviour.waiting.iter().map(|it| row(it.thread, it.towards, it.behind));
+                // The thread that answers, first.
+                row(12, 1, 0) + &waiting.collect::<String>() + "END\r\n"
+            }
             "stats threads request" => {
                 "STAT 12:type 1\r\nSTAT 12:peer 10.0.0.9:59534\r\nEND\r\n".into()
             }
             "kill 12" => "OK\r\n".into(),
+            kill if kill.starts_with("kill ") => {
+                let ended = |it: &&mut Waiting| kill == format!("kill {}", it.thread);
+                behaviour.waiting.iter_mut().filter(ended).for_each(|it| it.tries -= 1);
+                behaviour.waiting.retain(|it| it.tries > 0);
+                "OK\r\n".into()
+            }
+            set if set.contains("set flare-operator.") => "STORED\r\n".into(),
+            get if get.starts_with("get flare-operator.") => "END\r\n".into(),
+            delete if delete.contains("delete flare-operator.") => "DELETED\r\n".into(),
             "stats" => format!(
                 "STAT pid {}\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT curr_items 0\r\n\
                  STAT node_map_version {}\r\nEND\r\n",
@@ -201,4 +234,14 @@ impl FakeNode {
             other => panic!("an index does not ask `{other}`"),
         }
     }
+}
+
+/// What `stats threads` shows of one that executes something.
+fn row(thread: u32, kind: u32, behind: u64) -> String {
+    let queue = behind.min(1);
+    format!(
+        "STAT {thread}:type {kind}\r\nSTAT {thread}:peer node:12121\r\nSTAT {thread}:op set\r\n\
+         STAT {thread}:uptime 9\r\nSTAT {thread}:state execute\r\nSTAT {thread}:info \r\n\
+         STAT {thread}:queue {queue}\r\nSTAT {thread}:behind {behind}\r\n"
+    )
 }

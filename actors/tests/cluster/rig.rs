@@ -20,6 +20,7 @@ use flare_core::policy::suspicion::MonitorSettings;
 use flare_core::protocol::command::Variables;
 use flare_core::stored::StoredTopology;
 use flare_core::topology::{Mode, Settings, StoreFailure};
+use flare_core::wanted::Wanted;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -117,24 +118,30 @@ impl Rig {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::build(limits, Mode::Manual)
+    }
+
+    /// One that gives roles by itself: one partition, a master and a slave.
+    pub(crate) fn automatic() -> Self {
+        let wanted = Wanted { partitions: 1, replicas: 2, paused: false, promote_lapsed: true };
+        Self::build(Limits::default(), Mode::Automatic(wanted))
+    }
+
+    fn build(limits: Limits, mode: Mode) -> Self {
         let pipes = Rc::new(Pipes::default());
         let (listener, dialer) = index_port();
         let (obituaries, deaths) = mpsc::channel(16);
         let store = Rc::new(RefCell::new(StoreMode::Writes));
         let held: Rc<RefCell<Vec<u64>>> = Rc::default();
-        let (mode, holds) = (Rc::clone(&store), Rc::clone(&held));
+        let (writes, holds) = (Rc::clone(&store), Rc::clone(&held));
         let start_store = move |answers| {
-            let addr = TestStore { answers, mode, held: holds }.start();
+            let addr = TestStore { answers, mode: writes, held: holds }.start();
             Ok(StoreDoors { write: addr.clone().recipient(), flush: addr.recipient() })
         };
         let cluster = Cluster::start(Blueprint {
             name: "test".into(),
             stored: StoredTopology::empty(HashSettings::default()),
-            settings: Settings {
-                mode: Mode::Manual,
-                nodes_max: 100,
-                zero_unix_millis: 1_000_000_000_000,
-            },
+            settings: Settings { mode, nodes_max: 100, zero_unix_millis: 1_000_000_000_000 },
             monitoring: MONITORING,
             breaking: BreakerSettings { enabled: false, ..BreakerSettings::default() },
             limits,

@@ -22,7 +22,7 @@ mod push;
 mod recovery;
 mod registration;
 mod snapshot;
-mod stuck;
+pub mod stuck;
 mod successors;
 mod transitions;
 mod wake;

@@ -40,9 +40,7 @@ pub(crate) fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result
             writeln!(out, "connect {node} to those of the thread types {towards:?}{by}")
         }
         Effect::ForgetKeys { node } => writeln!(out, "delete the key on {node}"),
-        Effect::FreeStuckWriters { node, towards } => {
-            writeln!(out, "free writers of {node} that wait for thread type {towards}")
-        }
+        Effect::FreeStuckWriters { node } => writeln!(out, "free stuck writers of {node}"),
         Effect::EndClients { node } => writeln!(out, "end the clients of {node}"),
         Effect::OpenRelay { reads_to } => {
             writeln!(out, "open relay, which reads from {reads_to}")

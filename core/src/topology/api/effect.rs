@@ -70,13 +70,10 @@ pub enum Effect {
         /// The node that was written to.
         node: NodeKey,
     },
-    /// For some seconds, end the node's requests towards this thread type on which others wait too
-    /// long.
+    /// For some seconds, end the node's requests of [`crate::topology::stuck`].
     FreeStuckWriters {
         /// The node.
         node: NodeKey,
-        /// The thread type of its master.
-        towards: u32,
     },
     /// End the connections of this node's clients, as far as their addresses tell them from nodes;
     /// comes back as [`super::Input::ClientsEnded`].
