@@ -141,7 +141,10 @@ impl<'a> Planner<'a> {
             let (stored, facts) = (self.view.stored, self.view.facts);
             let candidates = recovery::candidates(stored, facts, partition, master);
             let is_chosen = stored.recoveries.contains_key(&partition);
-            if self.came_back_empty(master) && !candidates.is_empty() && !is_chosen {
+            // Also while its connection is away: it is the same trouble.
+            let known = self.view.facts(master).is_some_and(Facts::is_known_empty);
+            let is_empty = known || self.came_back_empty(master);
+            if is_empty && !candidates.is_empty() && !is_chosen {
                 let node = master.clone();
                 let best = recovery::best(&candidates).map(|best| best.node.clone());
                 self.plan.blocked.insert(Blocked::CameBackEmpty { partition, node, best });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Incarnation, Timestamp};
+use crate::model::{Incarnation, NodeKey, Timestamp};
 use crate::policy::watchdog::Watch;
 use crate::topology::Observation;
 use crate::zones::Zone;
@@ -41,6 +41,12 @@ pub struct Facts {
     pub observed: Option<Observation>,
     /// When it showed that.
     pub observed_at: Option<Timestamp>,
+    /// If it last showed that it holds nothing, the version of our map at that time. Known beyond
+    /// the end of the connection, until another process answers.
+    pub showed_empty: Option<u64>,
+    /// A person was told that this process came back empty, and which copy was the best, if one
+    /// was.
+    pub told_empty: Option<Option<NodeKey>>,
     /// The version that last changed its entry.
     pub changed_version: u64,
     /// The version that last changed its role or partition.
@@ -91,6 +97,8 @@ impl Facts {
     pub(crate) fn process_ended(&mut self) {
         self.acked = 0;
         self.observed = None;
+        self.showed_empty = None;
+        self.told_empty = None;
         self.quiet = 0;
         self.emptied = None;
         self.watch.begins_anew();
@@ -118,6 +126,11 @@ impl Facts {
     /// Does it answer, and is it known which process does?
     pub fn answers(&self) -> bool {
         self.linked && self.observed.is_some()
+    }
+
+    /// Did it show that it holds nothing, after its entry was last changed?
+    pub fn is_known_empty(&self) -> bool {
+        self.showed_empty.is_some_and(|version| version >= self.changed_version)
     }
 
     /// What it showed after it had taken its present role in. Earlier counts say nothing: a proxy

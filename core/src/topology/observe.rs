@@ -109,6 +109,7 @@ impl Topology {
             facts.acked = version;
             facts.watch.shows(shown.copying, shown.items, now);
             facts.observed = Some(shown);
+            facts.showed_empty = (shown.items == 0).then_some(self.proposed.version);
             facts.observed_at = Some(now);
             self.news |= self.preparing || knew != facts.gist();
             if facts.knows_its_role() && entry.state.is_preparing() {
@@ -244,12 +245,36 @@ impl Topology {
         blocked.extend(
             jumps.map(|(node, shown)| Blocked::VersionJump { node: node.clone(), shown: *shown }),
         );
-        let news = blocked.difference(&self.blocked).cloned().map(Event::Blocked);
-        let gone = self.blocked.difference(&blocked);
-        let gone = gone.filter(|old| !blocked.iter().any(|new| new.replaces(old)));
-        let gone = gone.cloned().map(Event::Unblocked);
-        step.effects.extend(news.chain(gone).map(Effect::Happened));
+        for what in &blocked {
+            let is_news = match what {
+                Blocked::CameBackEmpty { node, best, .. } => self.is_news_of_empty(node, best),
+                what => !self.blocked.contains(what),
+            };
+            if is_news {
+                step.effects.push(Effect::Happened(Event::Blocked(what.clone())));
+            }
+        }
+        let old = std::mem::take(&mut self.blocked);
+        for gone in old.into_iter().filter(|old| !blocked.iter().any(|new| new.replaces(old))) {
+            if let Blocked::CameBackEmpty { node, .. } = &gone
+                && let Some(facts) = self.facts.get_mut(node)
+            {
+                facts.told_empty = None;
+            }
+            step.effects.push(Effect::Happened(Event::Unblocked(gone)));
+        }
         self.blocked = blocked;
+    }
+
+    /// That a master came back empty is said once of each process of it, and again only when the
+    /// evidence names another copy: evidence comes and goes with every connection.
+    fn is_news_of_empty(&mut self, node: &NodeKey, best: &Option<NodeKey>) -> bool {
+        let Some(facts) = self.facts.get_mut(node) else { return true };
+        if facts.told_empty.as_ref().is_some_and(|told| best.is_none() || told == best) {
+            return false;
+        }
+        facts.told_empty = Some(best.clone());
+        true
     }
 }
 

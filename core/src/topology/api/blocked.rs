@@ -100,14 +100,14 @@ pub enum Blocked {
 }
 
 impl Blocked {
-    /// Is this what is to be said now instead of `old`, about the same trouble?
+    /// Is this `old` itself, or what is true now instead, about the same trouble?
     pub(crate) fn replaces(&self, old: &Self) -> bool {
         match (self, old) {
             (
                 Self::CameBackEmpty { partition, node, .. },
                 Self::CameBackEmpty { partition: old_partition, node: old_node, .. },
             ) => (partition, node) == (old_partition, old_node),
-            _ => false,
+            _ => self == old,
         }
     }
 }
