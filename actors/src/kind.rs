@@ -38,6 +38,7 @@ kinds! {
     Refusal::Partition => "partition",
     Refusal::Balance => "balance",
     Refusal::LastCopy => "last_copy",
+    Refusal::MayBeLeft { .. } => "may_be_left",
     Refusal::NotAllowed => "not_allowed",
     Refusal::Stale => "stale",
     Refusal::Limit(_) => "limit",

@@ -123,6 +123,11 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
         Refusal::LastCopy => "the node is the last one that may hold its partition's data; start \
                               it again instead"
             .to_owned(),
+        Refusal::MayBeLeft { partition } => format!(
+            "it may hold the only copy that is left of partition {partition}, which has no master. \
+             Start it again; or have the partition go on with another copy (flare-operator \
+             recover), and then forget it"
+        ),
         Refusal::NotAllowed => "in automatic mode only the node itself may ask for that".to_owned(),
         Refusal::OnlyAutomatic => "only an index that assigns by a manifest does that. By hand, \
                                    move a master with `flare-operator switchover`, and replace \

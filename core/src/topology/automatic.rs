@@ -82,6 +82,7 @@ impl Topology {
 
     /// In automatic mode only a person forgets a node, and never a partition's only master:
     /// flarei forgets it as soon as some node prepares to be its slave (flare-protocol.md 3.6).
+    /// Nor what may be left of a partition while it has no master (R6).
     pub(super) fn may_remove(&self, node: &NodeKey, origin: Origin) -> Result<(), Refusal> {
         if self.is_manual() {
             return Ok(());
@@ -90,10 +91,10 @@ impl Topology {
             return Err(Refusal::NotAllowed);
         }
         let entry = transitions::entry(&self.proposed, node)?;
-        match entry.is_preserved() && !is_replaced(&self.proposed, node, entry.partition) {
-            true => Err(Refusal::LastCopy),
-            false => Ok(()),
+        if entry.is_preserved() && !is_replaced(&self.proposed, node, entry.partition) {
+            return Err(Refusal::LastCopy);
         }
+        self.may_be_left_of(node).map_or(Ok(()), |of| Err(Refusal::MayBeLeft { partition: of }))
     }
 
     pub(super) fn set_state(

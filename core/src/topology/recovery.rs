@@ -1,6 +1,7 @@
 //! A person chooses the copy that a partition goes on with, and how a chosen one is told.
 
 use crate::model::{NodeKey, Role, State};
+use crate::policy::recovery::candidates;
 use crate::stored::{Lapse, LapseCause};
 use crate::topology::drafts::{is_replaced, promote_for_preserved};
 use crate::topology::transitions::{self, Change, set};
@@ -25,12 +26,8 @@ impl Topology {
         if self.proposed.breaker_open {
             return Err(Refusal::BreakerOpen);
         }
-        let lost = self.proposed.nodes.iter().find(|(key, node)| {
-            node.entry.is_preserved()
-                && node.entry.partition == partition
-                && !is_replaced(&self.proposed, key, partition)
-        });
-        let master = lost.map(|(key, _)| key.clone()).ok_or(Refusal::NotLost)?;
+        let lost = self.lost().find(|(of, _)| *of == partition);
+        let master = lost.map(|(_, master)| master.clone()).ok_or(Refusal::NotLost)?;
         let shown = self.facts.get(&master).filter(|facts| facts.answers() && !facts.suspected);
         if shown.and_then(|facts| facts.observed).is_some_and(|shown| shown.items > 0) {
             return Err(Refusal::NotLost);
@@ -45,6 +42,24 @@ impl Topology {
         self.settled = false;
         self.answer_when_stored((request, false), step);
         Ok(())
+    }
+
+    /// The partitions whose master is dead and was not replaced, each with that master.
+    fn lost(&self) -> impl Iterator<Item = (i32, &NodeKey)> {
+        let masters = self.proposed.nodes.iter().filter(|(key, node)| {
+            let entry = &node.entry;
+            entry.is_preserved() && !is_replaced(&self.proposed, key, entry.partition)
+        });
+        masters.map(|(key, node)| (node.entry.partition, key))
+    }
+
+    /// The partition without a master of which the node may hold what is left, if there is one.
+    pub(super) fn may_be_left_of(&self, node: &NodeKey) -> Option<i32> {
+        let may_hold = |(partition, master): &(i32, &NodeKey)| {
+            let copies = candidates(&self.proposed, &self.facts, *partition, master);
+            copies.iter().any(|copy| copy.node == *node)
+        };
+        self.lost().find(may_hold).map(|(partition, _)| partition)
     }
 
     fn go_on_empty(&mut self, master: &NodeKey, partition: i32) -> Result<(), Refusal> {

@@ -41,6 +41,12 @@ pub enum Refusal {
     TakenBack(&'static str),
     /// The node is the last one that may hold its partition's data (R6).
     LastCopy,
+    /// The node may hold what is left of a partition that has no master, so it is not forgotten
+    /// before that has one (R6).
+    MayBeLeft {
+        /// The partition.
+        partition: i32,
+    },
     /// Not from that sender, in automatic mode (R15).
     NotAllowed,
     /// The node or its partition has changed since the order was decided.
