@@ -93,7 +93,8 @@ impl Topology {
                     stored.incarnation = Some(shown.incarnation);
                 }
             });
-            let has_role = entry.role != Role::Proxy && entry.state != State::Down;
+            let lives = entry.state != State::Down || self.is_paused(node);
+            let has_role = entry.role != Role::Proxy && lives;
             if replaced
                 && automatic
                 && has_role

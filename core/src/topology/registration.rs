@@ -49,7 +49,8 @@ impl Topology {
             return Err(Refusal::Limit("nodes"));
         }
         match known {
-            None | Some(State::Down) => self.add(request, &node, step),
+            None => self.add(request, &node, step),
+            Some(State::Down) if !self.is_paused(&node) => self.add(request, &node, step),
             Some(_) if self.is_manual() => Err(Refusal::AlreadyRegistered),
             Some(_) if self.facts.get(&node).is_some_and(|facts| facts.heard && !facts.linked) => {
                 self.restarted(request, &node, now, step)
@@ -153,7 +154,8 @@ impl Topology {
     /// Held registrations of nodes that went down meanwhile, or whose wait is over.
     pub(super) fn resolve_held(&mut self, now: Timestamp, step: &mut Step) {
         let is_down = |topology: &Self, key: &NodeKey| {
-            topology.proposed.nodes.get(key).is_none_or(|node| node.entry.state == State::Down)
+            let known = topology.proposed.nodes.get(key);
+            known.is_none_or(|node| node.entry.state == State::Down) && !topology.is_paused(key)
         };
         let mut waiting = Vec::new();
         for held in std::mem::take(&mut self.held) {
