@@ -7,7 +7,7 @@ use flare_core::model::{NodeEntry, NodeKey, NodeMap, Role, State};
 use flare_core::stored::StoredTopology;
 
 /// What was tried, stored and told, over all lives of the index.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     /// Maps that the present life of the index tried to store, and all that were ever stored.
     tried: BTreeMap<u64, NodeMap>,

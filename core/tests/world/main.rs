@@ -6,6 +6,7 @@
 //! end, the cluster must get the wanted shape, with every key on every copy of its partition.
 
 mod check;
+mod exhaustive;
 mod life;
 mod moves;
 mod node;

@@ -12,7 +12,7 @@ use flare_core::topology::{Observation, Snapshot};
 pub(crate) type Key = u64;
 
 /// What the node says of itself, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Report {
     Active,
     Ready,
@@ -20,7 +20,7 @@ pub(crate) enum Report {
 }
 
 /// A copy under way (type 3 threads).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Copy {
     /// What is still to be read: the source, and the key behind which to go on.
     pub(crate) sources: Vec<(NodeKey, Option<Key>)>,
@@ -30,7 +30,7 @@ pub(crate) struct Copy {
 }
 
 /// One node: its disk outlives its process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     pub(crate) key: NodeKey,
     pub(crate) keys: BTreeSet<Key>,

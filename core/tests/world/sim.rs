@@ -18,7 +18,7 @@ use crate::node::{Key, Node};
 use crate::rng::Rng;
 
 /// The index's connection to one node.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     pub(crate) linked: bool,
     /// The newest map that may be sent to it.
@@ -32,6 +32,7 @@ pub(crate) struct Link {
 }
 
 /// Nodes, links, store and the topology under test.
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) nodes: Vec<Node>,
@@ -45,10 +46,10 @@ pub(crate) struct World {
     pub(crate) wake: Option<Timestamp>,
     pub(crate) topology: Topology,
     pub(crate) writing: Option<Arc<StoredTopology>>,
-    medium: StoredTopology,
+    pub(crate) medium: StoredTopology,
     ledger: Ledger,
     /// Who waits for an answer: the node that registers, or nobody who matters.
-    asked: BTreeMap<RequestId, Option<usize>>,
+    pub(crate) asked: BTreeMap<RequestId, Option<usize>>,
     requests: u64,
     /// What relay and links will say about a handover.
     pub(crate) echoes: VecDeque<Input>,
@@ -267,8 +268,7 @@ impl World {
         if std::mem::take(&mut self.links[at].linked) {
             self.links[at].empties.clear();
             self.links[at].probed = false;
-            let node = self.nodes[at].key.clone();
-            self.input(Input::LinkEnded { node });
+            self.input(Input::LinkEnded { node: self.nodes[at].key.clone() });
         }
     }
 

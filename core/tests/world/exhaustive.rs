@@ -1,0 +1,314 @@
+//! Small worlds, exhausted: every order of what can happen, with every placing of a few faults, up
+//! to a depth. In each state that is reached this way everything that `check` and the worlds hold
+//! must hold; and if the faults end there, the cluster must get its shape again, with every key.
+//!
+//! `DEPTH=9 cargo test -p flare-core --test world exhaust` looks further than a usual run does.
+//! Stateright keeps the states and finds the shortest way to one that is broken.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use flare_core::model::Timestamp;
+use flare_core::stored::StoredTopology;
+use flare_core::topology::{Input, RequestId, Topology};
+use flare_core::wanted::Wanted;
+use stateright::{Checker, Model, Property};
+
+use crate::node::{Key, Node};
+use crate::peace;
+use crate::rng::Rng;
+use crate::sim::{Link, World};
+
+/// Keys that clients were promised before anything happens.
+const KEYS: usize = 3;
+
+/// Rounds of peace that every world begins with: enough for its shape.
+const ROUNDS: usize = 30;
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Action {
+    /// The index connects to a node, or finds that it cannot, and tells it the map.
+    Tell(usize),
+    /// The node shows what it is, copies, reports; who is dead is found dead.
+    Hear(usize),
+    /// The store has what was written.
+    Store,
+    /// Relay and links say one thing that is due.
+    Echo,
+    /// It is time for what the index wanted to wake up for.
+    Wake,
+    Start(usize),
+    Write(usize),
+    Fault(Fault),
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Fault {
+    StoreFails,
+    Crash(usize),
+    CrashAndStart(usize),
+    LinkEnds(usize),
+    AnswerLost(usize),
+    ReportLost(usize),
+    FoundDeadByMistake(usize),
+    /// The index is killed; the write under way has reached the disk, or not.
+    Restart {
+        written: bool,
+    },
+    /// Not a fault, but as rare: a person swaps a master.
+    Switch,
+    Leave(usize),
+}
+
+/// A world that is explored.
+struct Small {
+    start: World,
+    faults: u8,
+}
+
+/// A state of it.
+#[derive(Debug, Clone)]
+struct Reached {
+    world: World,
+    faults_left: u8,
+    writes_left: u8,
+    /// What did not hold, and the story.
+    broken: Option<String>,
+}
+
+impl PartialEq for Reached {
+    fn eq(&self, other: &Self) -> bool {
+        (self.faults_left, self.writes_left, &self.broken)
+            == (other.faults_left, other.writes_left, &other.broken)
+            && self.world.decisive() == other.world.decisive()
+    }
+}
+
+impl Hash for Reached {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.faults_left, self.writes_left, &self.broken).hash(state);
+        self.world.decisive().hash(state);
+    }
+}
+
+impl Model for Small {
+    type State = Reached;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<Reached> {
+        let world = self.start.clone();
+        vec![Reached { world, faults_left: self.faults, writes_left: 1, broken: None }]
+    }
+
+    fn actions(&self, state: &Reached, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        let world = &state.world;
+        let nodes = 0..world.nodes.len();
+        actions.extend([Action::Store, Action::Echo, Action::Wake]);
+        actions.extend(nodes.clone().flat_map(|at| [Action::Tell(at), Action::Hear(at)]));
+        actions.extend(nodes.clone().filter(|at| !world.nodes[*at].alive).map(Action::Start));
+        if state.writes_left > 0 {
+            actions.extend(nodes.clone().map(Action::Write));
+        }
+        if state.faults_left > 0 {
+            let mut faults = vec![Fault::StoreFails, Fault::Switch];
+            faults.extend([true, false].map(|written| Fault::Restart { written }));
+            faults.extend(nodes.filter(|at| world.nodes[*at].alive).flat_map(|at| {
+                [
+                    Fault::Crash(at),
+                    Fault::CrashAndStart(at),
+                    Fault::LinkEnds(at),
+                    Fault::AnswerLost(at),
+                    Fault::ReportLost(at),
+                    Fault::FoundDeadByMistake(at),
+                    Fault::Leave(at),
+                ]
+            }));
+            actions.extend(faults.into_iter().map(Action::Fault));
+        }
+    }
+
+    fn next_state(&self, last: &Reached, action: Action) -> Option<Reached> {
+        let mut next = last.clone();
+        next.faults_left -= u8::from(matches!(action, Action::Fault(_)));
+        next.writes_left -= u8::from(matches!(action, Action::Write(_)));
+        let happened = catch_unwind(AssertUnwindSafe(|| next.world.happens(action)));
+        if happened.is_err() {
+            next.broken = Some(next.world.story.join("\n"));
+            return Some(next);
+        }
+        // What changes nothing is no step.
+        (next.world.decisive() != last.world.decisive()).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("all rules hold", |_, state: &Reached| state.broken.is_none()),
+            Property::always("the cluster gets its shape", |_, state: &Reached| {
+                let mut world = state.world.clone();
+                state.broken.is_some()
+                    || catch_unwind(AssertUnwindSafe(|| peace::make(&mut world, false))).is_ok()
+            }),
+        ]
+    }
+}
+
+/// All of a world that can make a difference to what happens next.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Decisive<'a> {
+    nodes: &'a [Node],
+    links: &'a [Link],
+    now_and_wake: (Timestamp, Option<Timestamp>),
+    topology: &'a Topology,
+    writing: &'a Option<Arc<StoredTopology>>,
+    medium: &'a StoredTopology,
+    asked: &'a BTreeMap<RequestId, Option<usize>>,
+    echoes: &'a VecDeque<Input>,
+    promised: &'a BTreeSet<Key>,
+}
+
+impl World {
+    /// What tells two worlds apart.
+    fn decisive(&self) -> Decisive<'_> {
+        Decisive {
+            nodes: &self.nodes,
+            links: &self.links,
+            now_and_wake: (self.now, self.wake),
+            topology: &self.topology,
+            writing: &self.writing,
+            medium: &self.medium,
+            asked: &self.asked,
+            echoes: &self.echoes,
+            promised: &self.promised,
+        }
+    }
+
+    fn happens(&mut self, action: Action) {
+        self.tell(|| format!("-- {action:?}"));
+        match action {
+            Action::Tell(at) => {
+                self.register(at);
+                self.try_link(at);
+                self.push(at, false);
+            }
+            Action::Hear(at) => {
+                self.observe(at);
+                self.empty(at, false);
+                while self.nodes[at].copy.is_some() {
+                    self.copy(at);
+                }
+                self.report(at, false);
+                self.detect(at, false);
+            }
+            Action::Store => self.store(false),
+            Action::Echo => self.echo(),
+            Action::Wake => {
+                if let Some(wake) = self.wake {
+                    self.pass(wake.0.saturating_sub(self.now.0));
+                }
+            }
+            Action::Start(at) => self.nodes[at].start(),
+            Action::Write(at) => self.write(at),
+            Action::Fault(fault) => self.suffers(fault),
+        }
+    }
+
+    fn suffers(&mut self, fault: Fault) {
+        match fault {
+            Fault::StoreFails => self.store(true),
+            Fault::Crash(at) => self.crash(at, false),
+            Fault::CrashAndStart(at) => {
+                self.crash(at, false);
+                self.nodes[at].start();
+            }
+            Fault::LinkEnds(at) => self.end_link(at),
+            Fault::AnswerLost(at) => self.push(at, true),
+            Fault::ReportLost(at) => self.report(at, true),
+            Fault::FoundDeadByMistake(at) => self.detect(at, true),
+            Fault::Restart { written } => {
+                let chance = std::mem::replace(&mut self.rng, Rng::Fixed(written));
+                self.restart_index();
+                self.rng = chance;
+            }
+            Fault::Switch => self.switch(),
+            Fault::Leave(at) => self.announce(at, true),
+        }
+    }
+}
+
+/// A world in peace, with its shape and some keys. Seldom things happen always in it, or never.
+fn settled(nodes: usize, wanted: Wanted, rare: bool) -> World {
+    // Odd: no zones.
+    let mut world = World::new(1, nodes, wanted);
+    world.rng = Rng::Fixed(rare);
+    world.want(wanted);
+    for at in 0..nodes {
+        world.nodes[at].start();
+    }
+    for _ in 0..ROUNDS {
+        peace::round(&mut world);
+    }
+    for _ in 0..KEYS {
+        (0..nodes).for_each(|at| world.write(at));
+    }
+    world.story.clear();
+    world
+}
+
+fn exhaust(name: &str, start: World, faults: u8, depth: usize) {
+    let deeper = std::env::var("DEPTH").ok().and_then(|depth| depth.parse().ok());
+    let depth = deeper.unwrap_or(depth);
+    let checker = Small { start, faults }.checker().threads(2).target_max_depth(depth);
+    let checker = checker.spawn_bfs().join();
+    println!("{name}: {} states, {faults} faults, {depth} steps", checker.unique_state_count());
+    for (property, path) in checker.discoveries() {
+        let state = path.last_state().clone();
+        let actions = path.into_actions();
+        let mut story = state.broken;
+        if story.is_none() {
+            let mut world = state.world;
+            let _ = catch_unwind(AssertUnwindSafe(|| peace::make(&mut world, false)));
+            story = Some(world.story.join("\n"));
+        }
+        panic!("{name}: not so: {property}\n{actions:#?}\n{}", story.unwrap_or_default());
+    }
+}
+
+const ONE_OF_TWO: Wanted =
+    Wanted { partitions: 1, replicas: 2, paused: false, promote_lapsed: true };
+
+#[test]
+fn exhaust_two_copies() {
+    exhaust("two copies", settled(2, ONE_OF_TWO, false), 2, 5);
+}
+
+/// Relays open here, and writes that were under way when the index was killed are stored.
+#[test]
+fn exhaust_two_copies_with_a_relay() {
+    exhaust("two copies with a relay", settled(2, ONE_OF_TWO, true), 2, 5);
+}
+
+#[test]
+fn exhaust_two_copies_and_a_spare_node() {
+    exhaust("two copies and a spare node", settled(3, ONE_OF_TWO, true), 1, 5);
+}
+
+#[test]
+fn exhaust_a_growing_cluster() {
+    let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO }, false);
+    world.want(Wanted { partitions: 2, replicas: 1, ..ONE_OF_TWO });
+    exhaust("a growing cluster", world, 1, 6);
+}
+
+#[test]
+fn exhaust_a_node_that_gets_its_role() {
+    let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO }, false);
+    world.want(ONE_OF_TWO);
+    exhaust("a node that gets its role", world, 1, 6);
+}
