@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use flare_core::protocol::line::LineBuffer;
-use flare_core::protocol::node::{Introduce, introduce, take};
+use flare_core::protocol::node::{Connect, connect, take};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -57,11 +57,11 @@ async fn read_until_connected(
     order: &IntroduceRelay,
 ) -> io::Result<u32> {
     let mut node = network.connect(address).await?;
-    let request = introduce::request(&order.key);
+    let request = connect::request(&order.request);
     let mut lines = LineBuffer::for_replies();
     for requests in 1.. {
         node.write_all(&request).await?;
-        let mut reply = Introduce::default();
+        let mut reply = Connect::default();
         let threads = loop {
             if let Some(threads) = take(&mut reply, &mut lines).map_err(io::Error::other)? {
                 break threads;

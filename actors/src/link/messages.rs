@@ -70,8 +70,8 @@ pub struct ConnectNode {
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct IntroduceRelay {
-    /// A key of the relay's partition that nobody writes.
-    pub key: String,
+    /// The reads, to be repeated.
+    pub request: ConnectingRequest,
     /// The relay's thread type.
     pub towards: u32,
     /// When it is given up.

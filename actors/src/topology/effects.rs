@@ -73,8 +73,8 @@ impl TopologyActor {
                 None => self.submit(Input::ClientsEnded { node }, None, ctx),
             },
             Effect::OpenRelay { reads_to } => self.relay.do_send(OpenRelay { reads_to }),
-            Effect::Introduce { node, key, towards, until } => match self.links.get(&node) {
-                Some(link) => link.addr.do_send(IntroduceRelay { key, towards, until }),
+            Effect::Introduce { node, request, towards, until } => match self.links.get(&node) {
+                Some(link) => link.addr.do_send(IntroduceRelay { request, towards, until }),
                 None => self.submit(Input::Introduced { node }, None, ctx),
             },
             Effect::ReleaseRelay { to } => self.relay.do_send(ReleaseRelay { to }),

@@ -22,7 +22,7 @@ use crate::topology::{Effect, Event, Mode, Step, Topology};
 
 /// What the keys begin with that the index writes, and soon deletes, to have a node make its
 /// connections. Reserved: users' keys must not begin so.
-pub(super) const CONNECTING_KEY_PREFIX: &str = "flare-operator.connect.";
+const CONNECTING_KEY_PREFIX: &str = "flare-operator.connect.";
 
 /// So many keys are tried until one belongs where it has to.
 const KEYS_TRIED_MAX: u32 = 1 << 18;
@@ -108,31 +108,33 @@ fn connecting_write(stored: &StoredTopology, master: &NodeKey) -> Option<Connect
         }
     };
     let how = if proxied { ConnectingHow::WriteAsNode } else { ConnectingHow::Write };
-    let key = reserved_key(&stored.hash, CONNECTING_KEY_PREFIX, fits)?;
+    let key = reserved_key(&stored.hash, fits)?;
     Some(ConnectingRequest { key, how })
 }
 
-/// The first key with this prefix that fits.
-pub(super) fn reserved_key(
-    hash: &HashSettings,
-    prefix: &str,
-    fits: impl Fn(&str) -> bool,
-) -> Option<String> {
-    let mut keys = (0..KEYS_TRIED_MAX).map(|number| numbered_key(hash, prefix, number));
-    keys.find(|key| fits(key))
+/// A reserved key of this partition.
+pub(super) fn reserved_key_of(stored: &StoredTopology, partition: i32) -> Option<String> {
+    let rows = Rows::new(&stored.hash, u32::try_from(active_partitions(stored)).ok()?)?;
+    let mine = u32::try_from(partition).ok()?;
+    reserved_key(&stored.hash, |key| rows.of(key).0 == mine)
+}
+
+/// The first reserved key that fits.
+fn reserved_key(hash: &HashSettings, fits: impl Fn(&str) -> bool) -> Option<String> {
+    (0..KEYS_TRIED_MAX).map(|number| numbered_key(hash, number)).find(|key| fits(key))
 }
 
 /// Keys that reach every slot. With `simple` a slot is the sum of a key's bytes, which letters
 /// raise one by one and digits would not.
-fn numbered_key(hash: &HashSettings, prefix: &str, number: u32) -> String {
+fn numbered_key(hash: &HashSettings, number: u32) -> String {
     if hash.algorithm != HashAlgorithm::Simple {
-        return format!("{prefix}{number}");
+        return format!("{CONNECTING_KEY_PREFIX}{number}");
     }
     let letter = |above: u32| char::from(b'a' + u8::try_from(above.min(25)).unwrap_or(25));
     let slots = number % hash.modular_virtual.max(1);
     let (whole, rest) = (slots / u32::from(b'a'), slots % u32::from(b'a'));
     let last: String = (0..4).map(|place| letter(rest.saturating_sub(25 * place))).collect();
-    format!("{prefix}{}{last}", "a".repeat(whole as usize))
+    format!("{CONNECTING_KEY_PREFIX}{}{last}", "a".repeat(whole as usize))
 }
 
 impl Topology {

@@ -15,14 +15,11 @@
 //! of the index forgets nothing.
 
 use crate::model::{NodeEntry, NodeKey, Role, State};
-use crate::placement::Rows;
 use crate::policy::assignment::Action;
 use crate::protocol::node::connect::READS_MAX;
 use crate::stored::StoredTopology;
-use crate::topology::connections::{CONNECTING_KEY_PREFIX, reserved_key};
-use crate::topology::{
-    ConnectingHow, ConnectingRequest, Effect, Facts, Step, Topology, active_partitions,
-};
+use crate::topology::connections::reserved_key_of;
+use crate::topology::{ConnectingHow, ConnectingRequest, Effect, Facts, Step, Topology};
 
 /// So many reads are meant for each node: that one of them is missed happens once in ten million
 /// times (e to the power of minus this).
@@ -63,9 +60,7 @@ fn reads(
     }
     let all = copies().fold(0_u32, |sum, (_, known)| sum.saturating_add(weight(&known.entry)));
     let times = all.saturating_mul(READS_PER_NODE).div_ceil(least).min(READS_MAX);
-    let rows = Rows::new(&stored.hash, u32::try_from(active_partitions(stored)).ok()?)?;
-    let mine = u32::try_from(partition).ok()?;
-    let key = reserved_key(&stored.hash, CONNECTING_KEY_PREFIX, |key| rows.of(key).0 == mine)?;
+    let key = reserved_key_of(stored, partition)?;
     let request = ConnectingRequest { key, how: ConnectingHow::Read(times) };
     Some((request, slaves().map(|slave| slave.thread_type).collect()))
 }

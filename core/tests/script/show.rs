@@ -45,8 +45,8 @@ pub(crate) fn show_effect(effect: &Effect, out: &mut String) -> std::fmt::Result
         Effect::OpenRelay { reads_to } => {
             writeln!(out, "open relay, which reads from {reads_to}")
         }
-        Effect::Introduce { node, key, towards, until } => {
-            let until = until.0;
+        Effect::Introduce { node, request, towards, until } => {
+            let (key, until) = (&request.key, until.0);
             writeln!(out, "read {key} through {node} until it knows {towards}, until {until}")
         }
         Effect::ReleaseRelay { to } => writeln!(out, "release relay to {to}"),

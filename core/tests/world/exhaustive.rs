@@ -267,7 +267,7 @@ fn exhaust(name: &str, start: World, faults: u8, depth: usize) {
     let checker = Small { start, faults }.checker().threads(2).target_max_depth(depth);
     let checker = checker.spawn_bfs().join();
     println!("{name}: {} states, {faults} faults, {depth} steps", checker.unique_state_count());
-    for (property, path) in checker.discoveries() {
+    if let Some((property, path)) = checker.discoveries().into_iter().next() {
         let state = path.last_state().clone();
         let actions = path.into_actions();
         let mut story = state.broken;

@@ -9,7 +9,6 @@
 pub mod client_threads;
 pub mod connect;
 pub mod flush_all;
-pub mod introduce;
 pub mod kill;
 pub mod node_sync;
 pub mod ping;
@@ -25,7 +24,6 @@ use crate::protocol::line::{Frame, LINE_MAX, LineBuffer, LineError};
 pub use client_threads::ClientThreads;
 pub use connect::{Connect, Forget};
 pub use flush_all::FlushAll;
-pub use introduce::Introduce;
 pub use kill::Kill;
 pub use node_sync::NodeSync;
 pub use ping::Ping;

@@ -92,8 +92,8 @@ pub enum Effect {
     Introduce {
         /// The node.
         node: NodeKey,
-        /// A key of the relay's partition that nobody writes.
-        key: String,
+        /// The reads, to be repeated.
+        request: ConnectingRequest,
         /// The thread type of the relay.
         towards: u32,
         /// Give up at this moment.

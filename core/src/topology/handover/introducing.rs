@@ -3,7 +3,7 @@
 //! A flared makes its connections to a node with the first request for it, and refuses a write
 //! that meets that moment (`SERVER_ERROR proxy failure`): one in twenty parks refused one. A read
 //! makes the same connections. So the relay is first an active slave with a read balance so small
-//! that clients' reads hardly ever choose it, and the index reads a key that nobody writes through
+//! that clients' reads hardly ever choose it, and the index reads a reserved key through
 //! each node, until that has chosen the relay for once (flare-protocol.md 5.2: by chance, for each
 //! key). A slave reads from others only with balance 0 of its own. The relay passes reads on to the
 //! old master, which is told nothing: it would copy its writes to the relay.
@@ -11,11 +11,11 @@
 use std::collections::BTreeMap;
 
 use crate::model::{NodeEntry, NodeKey, Role, Timestamp};
-use crate::placement::Rows;
+use crate::protocol::node::connect::READS_MAX;
 use crate::stored::{HandoverStep, StoredHandover, StoredNode, StoredTopology};
-use crate::topology::connections::reserved_key;
-use crate::topology::transitions::{Change, active_partitions, set};
-use crate::topology::{Effect, Refusal, Step, Topology};
+use crate::topology::connections::reserved_key_of;
+use crate::topology::transitions::{Change, set};
+use crate::topology::{ConnectingHow, ConnectingRequest, Effect, Refusal, Step, Topology};
 
 /// How long the nodes may take to connect to the relay. After it writes are held all the same;
 /// those of a node that has no connections then can be refused. Seen: 60 ms.
@@ -25,9 +25,6 @@ const INTRODUCING_MILLIS_MAX: u64 = 1_000;
 /// which connections are made, which a client sees as a miss. A node keeps its name so many times
 /// (flare-protocol.md 1.6).
 const READS_PER_RELAY_READ: i32 = 1_000;
-
-/// What the key begins with that is read. Reserved, and never written.
-const READING_KEY_PREFIX: &str = "flare-operator.read.";
 
 impl Topology {
     /// The first step: with a relay the nodes get to know it, without one there is nothing to do.
@@ -58,12 +55,13 @@ impl Topology {
         let Some(towards) = running.owing.get(node).and_then(|relay| relay.first()).copied() else {
             return;
         };
-        let Some(key) = reading_key(&self.proposed, running.plan.partition) else {
+        let Some(key) = reserved_key_of(&self.proposed, running.plan.partition) else {
             running.owing.remove(node);
             return;
         };
         let until = running.deadline.unwrap_or(now.plus_millis(running.allowance));
-        step.effects.push(Effect::Introduce { node: node.clone(), key, towards, until });
+        let request = ConnectingRequest { key, how: ConnectingHow::Read(READS_MAX) };
+        step.effects.push(Effect::Introduce { node: node.clone(), request, towards, until });
     }
 
     /// The end of an [`Effect::Introduce`].
@@ -102,11 +100,4 @@ pub(super) fn restore_balances(draft: &mut StoredTopology, plan: &mut StoredHand
             }
         });
     }
-}
-
-/// A key of this partition.
-fn reading_key(stored: &StoredTopology, partition: i32) -> Option<String> {
-    let rows = Rows::new(&stored.hash, u32::try_from(active_partitions(stored)).ok()?)?;
-    let mine = u32::try_from(partition).ok()?;
-    reserved_key(&stored.hash, READING_KEY_PREFIX, |key| rows.of(key).0 == mine)
 }
