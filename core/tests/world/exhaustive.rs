@@ -285,13 +285,13 @@ const ONE_OF_TWO: Wanted =
 
 #[test]
 fn exhaust_two_copies() {
-    exhaust("two copies", settled(2, ONE_OF_TWO, false), 2, 5);
+    exhaust("two copies", settled(2, ONE_OF_TWO, false), 2, 6);
 }
 
 /// Relays open here, and writes that were under way when the index was killed are stored.
 #[test]
 fn exhaust_two_copies_with_a_relay() {
-    exhaust("two copies with a relay", settled(2, ONE_OF_TWO, true), 2, 5);
+    exhaust("two copies with a relay", settled(2, ONE_OF_TWO, true), 2, 6);
 }
 
 #[test]
@@ -303,12 +303,12 @@ fn exhaust_two_copies_and_a_spare_node() {
 fn exhaust_a_growing_cluster() {
     let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO }, false);
     world.want(Wanted { partitions: 2, replicas: 1, ..ONE_OF_TWO });
-    exhaust("a growing cluster", world, 1, 6);
+    exhaust("a growing cluster", world, 1, 7);
 }
 
 #[test]
 fn exhaust_a_node_that_gets_its_role() {
     let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO }, false);
     world.want(ONE_OF_TWO);
-    exhaust("a node that gets its role", world, 1, 6);
+    exhaust("a node that gets its role", world, 1, 7);
 }
