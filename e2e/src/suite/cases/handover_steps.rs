@@ -7,7 +7,8 @@
 //! What happens then and what must come of it stands in tables, one per test.
 //!
 //! Most run in sync mode, in which what was acknowledged is at two nodes whatever dies; and again
-//! asynchronously, with nothing queued between the parties when one is disturbed.
+//! asynchronously, with nothing queued between the parties when one is disturbed. While the relay is
+//! introduced the old master serves as ever, so then what it has queued would be lost with it.
 
 use std::collections::BTreeSet;
 
@@ -326,6 +327,9 @@ async fn disturbed(
 ) -> Result<()> {
     let mut cluster = cluster(ctx, mode, manifest).await?;
     for trouble in troubles {
+        if mode == Async && trouble.at == Introducing && trouble.strike.hits(Old) {
+            continue;
+        }
         let mut stage = Stage::reach(cluster, trouble.at, order).await?;
         stage.suffer(trouble.strike).await?;
         stage.becomes_master(stage.key(trouble.master)).await?;

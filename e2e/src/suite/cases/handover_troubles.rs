@@ -36,6 +36,17 @@ pub(super) enum Strike {
     Hang(&'static [Party]),
 }
 
+impl Strike {
+    /// Does it end this party, or have it hang?
+    pub(super) fn hits(self, party: Party) -> bool {
+        match self {
+            Self::Index => false,
+            Self::Kill(hit) => hit == party,
+            Self::Hang(hit) => hit.contains(&party),
+        }
+    }
+}
+
 /// What happens at a step, and what comes of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trouble {
