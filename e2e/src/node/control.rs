@@ -18,6 +18,8 @@ lose active|ready|proxy|shutdown [TIMES]   do not send that report
 copy hold|release         stop a reconstruction before its next entry
 copy pause MICROSECONDS   before each entry of a reconstruction; 0 ends it
 copy fail [TIMES]         let the next reconstructions fail
+threads hold|release      keep new threads towards other nodes from beginning
+threads delay MILLISECONDS  before each of them begins; 0 ends it
 clear                     end all faults
 restart [empty]           as kill and start again, with or without its data
 TIMES is 1 if left out, 0 takes the fault back; OP as in stats threads: ping, node_sync, set, get
@@ -53,6 +55,11 @@ impl Control {
             ["copy", "release"] => Fault::HoldCopy(false),
             ["copy", "pause", micros] => Fault::PauseCopy(Duration::from_micros(number(micros)?)),
             ["copy", "fail", rest @ ..] => Fault::FailCopy(times(rest)?),
+            ["threads", "hold"] => Fault::HoldThreads(true),
+            ["threads", "release"] => Fault::HoldThreads(false),
+            ["threads", "delay", millis] => {
+                Fault::DelayThreads(Duration::from_millis(number(millis)?))
+            }
             ["clear"] => Fault::Clear,
             ["restart"] => return Ok(Self::Restart(false)),
             ["restart", "empty"] => return Ok(Self::Restart(true)),
@@ -122,6 +129,8 @@ mod tests {
         let lose = Fault::LoseReport { report: Report::Ready, times: 2 };
         assert_eq!(fault("lose ready 2"), lose);
         assert_eq!(fault("copy fail"), Fault::FailCopy(1));
+        assert_eq!(fault("threads hold"), Fault::HoldThreads(true));
+        assert_eq!(fault("threads delay 50"), Fault::DelayThreads(Duration::from_millis(50)));
         assert_eq!(Control::parse("restart empty"), Ok(Control::Restart(true)));
     }
 

@@ -9,7 +9,7 @@ use super::clock::unix_seconds;
 use super::cluster::Cluster;
 use super::counters::Counters;
 use super::faults::Faults;
-use super::proxy::Links;
+use super::links::Links;
 use super::replication::ClusterReplication;
 use super::settings::Settings;
 use super::storage::{Entry, Storage};

@@ -67,6 +67,10 @@ pub enum Fault {
     PauseCopy(Duration),
     /// The next copies fail after they have connected to their source; 0 takes the fault back.
     FailCopy(u32),
+    /// A new thread towards another node does not begin until this ends.
+    HoldThreads(bool),
+    /// A new thread towards another node begins that much later; zero ends it.
+    DelayThreads(Duration),
     /// Ends all faults.
     Clear,
 }
@@ -82,9 +86,11 @@ pub(crate) struct Faults {
     silence: watch::Sender<bool>,
     refuse: watch::Sender<bool>,
     hold_copy: watch::Sender<bool>,
+    hold_threads: watch::Sender<bool>,
     delay: Cell<Duration>,
     drip: Cell<Duration>,
     pause_copy: Cell<Duration>,
+    delay_threads: Cell<Duration>,
     fail_copies: Cell<u32>,
     answers: RefCell<Vec<Spoil>>,
     reports: RefCell<BTreeMap<Report, u32>>,
@@ -96,9 +102,11 @@ impl Default for Faults {
             silence: watch::Sender::new(false),
             refuse: watch::Sender::new(false),
             hold_copy: watch::Sender::new(false),
+            hold_threads: watch::Sender::new(false),
             delay: Cell::default(),
             drip: Cell::default(),
             pause_copy: Cell::default(),
+            delay_threads: Cell::default(),
             fail_copies: Cell::default(),
             answers: RefCell::default(),
             reports: RefCell::default(),
@@ -124,9 +132,11 @@ impl Faults {
             Fault::Silence(on) => drop(self.silence.send_replace(on)),
             Fault::Refuse(on) => drop(self.refuse.send_replace(on)),
             Fault::HoldCopy(on) => drop(self.hold_copy.send_replace(on)),
+            Fault::HoldThreads(on) => drop(self.hold_threads.send_replace(on)),
             Fault::Delay(delay) => self.delay.set(delay),
             Fault::Drip(pause) => self.drip.set(pause),
             Fault::PauseCopy(pause) => self.pause_copy.set(pause),
+            Fault::DelayThreads(delay) => self.delay_threads.set(delay),
             Fault::FailCopy(times) => self.fail_copies.set(times),
             Fault::Answer { how, op, times } => {
                 let mut answers = self.answers.borrow_mut();
@@ -141,12 +151,13 @@ impl Faults {
     }
 
     fn clear(&self) {
-        for switch in [&self.silence, &self.refuse, &self.hold_copy] {
+        for switch in [&self.silence, &self.refuse, &self.hold_copy, &self.hold_threads] {
             switch.send_replace(false);
         }
         self.delay.set(Duration::ZERO);
         self.drip.set(Duration::ZERO);
         self.pause_copy.set(Duration::ZERO);
+        self.delay_threads.set(Duration::ZERO);
         self.fail_copies.set(0);
         self.answers.borrow_mut().clear();
         self.reports.borrow_mut().clear();
@@ -199,6 +210,15 @@ impl Faults {
             tokio::time::sleep(pause).await;
         }
         until_off(&self.hold_copy).await;
+    }
+
+    /// Returns when a new thread towards another node may begin.
+    pub(crate) async fn before_thread(&self) {
+        let delay = self.delay_threads.get();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        until_off(&self.hold_threads).await;
     }
 }
 

@@ -20,6 +20,7 @@ mod faults;
 mod handle;
 mod hash;
 mod index;
+mod links;
 mod map;
 mod pid_file;
 mod proxy;

@@ -11,8 +11,9 @@ use tokio::task::spawn_local;
 use super::cluster::Target;
 use super::command::Write;
 use super::core::{Iteration, Node};
+use super::links::{Links, lane};
 use super::map::Role;
-use super::proxy::{Destination, Expect, Item, Links, PROXY_WRITE, Queue, lane, spawn_link};
+use super::proxy::{Destination, Expect, Item, PROXY_WRITE, Queue, spawn_link};
 use super::storage::{Entry, Storage};
 use super::threads::{Running, kind};
 use super::throttle::Throttle;
@@ -54,7 +55,7 @@ pub(crate) async fn replicate(node: &Rc<Node>, prefix: &[String], result: Write)
         if !options.noreply && node.links.takes_no_reply(window) {
             copy.set_noreply();
         }
-        waiting.extend(send_copy(node, target, prefix, &copy));
+        waiting.extend(send_copy(node, target, prefix, &copy).await);
     }
     if node.replicates_in_sync(options.sync, options.r#async) {
         for answer in waiting {
@@ -63,11 +64,12 @@ pub(crate) async fn replicate(node: &Rc<Node>, prefix: &[String], result: Write)
         }
     }
     if let Some(target) = &copies.preparing {
-        send_copy(node, target, prefix, &result);
+        send_copy(node, target, prefix, &result).await;
     }
 }
 
-fn send_copy(
+/// The place to wait for the answer; none if the copy was dropped.
+async fn send_copy(
     node: &Rc<Node>,
     target: &Target,
     prefix: &[String],
@@ -76,7 +78,7 @@ fn send_copy(
     let bytes = prefixed(prefix, &node.key, &result.encode());
     let expect = if result.options().noreply { Expect::Nothing } else { Expect::Line };
     let (item, answer) = Item::new(PROXY_WRITE, bytes, expect).answered();
-    Links::send(node, target, result.key(), item).then_some(answer)
+    Links::send(node, target, result.key(), item).await.then_some(answer)
 }
 
 /// What goes to another cluster.

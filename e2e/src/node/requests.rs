@@ -11,7 +11,8 @@ use super::cluster::{ReadRoute, Target, WriteRoute};
 use super::command::Write;
 use super::core::Node;
 use super::counters::count;
-use super::proxy::{Expect, Item, Links, PROXY_READ, PROXY_WRITE};
+use super::links::Links;
+use super::proxy::{Expect, Item, PROXY_READ, PROXY_WRITE};
 use super::replication::{prefixed, replicate, with_prefix};
 use super::storage::{DiskError, Entry, Outcome, Verb};
 
@@ -31,7 +32,10 @@ enum Source {
 pub(crate) async fn get(node: &Rc<Node>, keys: &[Bytes], versions: bool) -> Vec<u8> {
     let op = if versions { "gets" } else { "get" };
     let request = |key: &Bytes| [op.as_bytes(), b" ", key, b"\r\n"].concat();
-    let sources: Vec<Source> = keys.iter().map(|key| source(node, key, request(key))).collect();
+    let mut sources = Vec::with_capacity(keys.len());
+    for key in keys {
+        sources.push(source(node, key, request(key)).await);
+    }
     let mut out = Vec::new();
     for (key, source) in keys.iter().zip(sources) {
         match source {
@@ -50,16 +54,17 @@ pub(crate) async fn get(node: &Rc<Node>, keys: &[Bytes], versions: bool) -> Vec<
     out
 }
 
-fn source(node: &Rc<Node>, key: &Bytes, request: Vec<u8>) -> Source {
+async fn source(node: &Rc<Node>, key: &Bytes, request: Vec<u8>) -> Source {
     count(&node.counters.cmd_get);
     let (item, answer) = Item::new(PROXY_READ, request, Expect::List).answered();
     let queued = if node.replication.forwards() {
         node.replication.send(key, item)
     } else {
-        match node.cluster.borrow_mut().read_route(key) {
+        let route = node.cluster.borrow_mut().read_route(key);
+        match route {
             ReadRoute::Local => return Source::Here,
             ReadRoute::Miss => return Source::Miss,
-            ReadRoute::Forward(readers) => Links::send(node, choose(&readers), key, item),
+            ReadRoute::Forward(readers) => Links::send(node, choose(&readers), key, item).await,
         }
     };
     if queued { Source::Peer(answer) } else { Source::Miss }
@@ -107,7 +112,7 @@ pub(crate) async fn keys(node: &Rc<Node>, prefixes: &[Bytes], limit: usize) -> V
     let mut out = Vec::new();
     for prefix in prefixes {
         let request = [b"keys ", &prefix[..], format!(" {limit}\r\n").as_bytes()].concat();
-        match source(node, prefix, request) {
+        match source(node, prefix, request).await {
             Source::Here if !tree => {
                 return b"SERVER_ERROR not available on current storage type\r\n".to_vec();
             }
@@ -144,7 +149,7 @@ pub(crate) async fn write(node: &Rc<Node>, prefix: &[String], write: Write) -> V
         WriteRoute::NoMaster => PROXY_FAILURE.to_vec(),
         WriteRoute::Forward(master) => {
             let (item, answer) = passed_on(&write, prefixed(prefix, &node.key, &request));
-            let queued = Links::send(node, &master, write.key(), item);
+            let queued = Links::send(node, &master, write.key(), item).await;
             await_answer(&write, queued.then_some(answer)).await
         }
         WriteRoute::Local => {

@@ -16,7 +16,7 @@ use super::config::{DataStore, NodeConfig};
 use super::core::Node;
 use super::counters::Counters;
 use super::faults::{Fault, Faults, Report};
-use super::proxy::Links;
+use super::links::Links;
 use super::replication::ClusterReplication;
 use super::settings::Settings;
 use super::storage::Storage;

@@ -1,6 +1,8 @@
 //! The stand-in as a suite uses it: started through its handle among others on loopback, killed,
 //! restarted, made to fail. The index here is a few lines that answer and take notes.
 
+mod cold;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
