@@ -119,7 +119,8 @@ impl NodeLink {
                     let reading_at = self.queue_watches.iter().map(|watch| watch.next_at).min();
                     let forget_at = self.forgettable.iter().map(|key| key.at).min();
                     let look_at = self.stuck_watch.as_ref().map(|watch| watch.next_at);
-                    [push_at, ping_at, reading_at, forget_at, look_at]
+                    let connections_at = self.connections_due();
+                    [push_at, ping_at, reading_at, forget_at, look_at, connections_at]
                         .into_iter()
                         .flatten()
                         .fold(self.observe_at, Instant::min)
@@ -213,7 +214,7 @@ impl NodeLink {
         if ping_due {
             return Some(Question::ping());
         }
-        if let Some(question) = self.next_of_connecting() {
+        if let Some(question) = self.next_of_connecting(now) {
             return Some(question);
         }
         if let Some(order) = self.to_empty.take() {

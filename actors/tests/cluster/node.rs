@@ -28,6 +28,8 @@ pub(crate) struct Behaviour {
     pub(crate) version: u64,
     /// Its connections to other nodes on which somebody waits.
     pub(crate) waiting: Vec<Waiting>,
+    /// The thread types of the nodes that it is only making connections to.
+    pub(crate) connecting: Vec<u32>,
 }
 
 /// A connection to another node on which a request is under way and another waits behind it.
@@ -78,6 +80,7 @@ impl FakeNode {
                 pid: 1,
                 version: 0,
                 waiting: Vec::new(),
+                connecting: Vec::new(),
             })),
             asked: Rc::default(),
             life: Rc::new(RefCell::new(watch::Sender::new(()))),
@@ -208,10 +211,16 @@ impl FakeNode {
         match line {
             "ping" | "flush_all" => "OK\r\n".into(),
             "stats threads" => {
-                let waiting =
-                    behaviour.waiting.iter().map(|it| row(it.thread, it.towards, it.behind));
+                let waiting = behaviour
+                    .waiting
+                    .iter()
+                    .map(|it| row(it.thread, it.towards, it.behind, "execute"));
+                let connecting = (70..).zip(&behaviour.connecting);
+                let connecting = connecting.map(|(id, towards)| row(id, *towards, 0, "setup"));
                 // The thread that answers, first.
-                row(12, 1, 0) + &waiting.collect::<String>() + "END\r\n"
+                row(12, 1, 0, "execute")
+                    + &waiting.chain(connecting).collect::<String>()
+                    + "END\r\n"
             }
             "stats threads request" => {
                 "STAT 12:type 1\r\nSTAT 12:peer 10.0.0.9:59534\r\nEND\r\n".into()
@@ -236,12 +245,12 @@ impl FakeNode {
     }
 }
 
-/// What `stats threads` shows of one that executes something.
-fn row(thread: u32, kind: u32, behind: u64) -> String {
+/// What `stats threads` shows of one.
+fn row(thread: u32, kind: u32, behind: u64, state: &str) -> String {
     let queue = behind.min(1);
     format!(
         "STAT {thread}:type {kind}\r\nSTAT {thread}:peer node:12121\r\nSTAT {thread}:op set\r\n\
-         STAT {thread}:uptime 9\r\nSTAT {thread}:state execute\r\nSTAT {thread}:info \r\n\
+         STAT {thread}:uptime 9\r\nSTAT {thread}:state {state}\r\nSTAT {thread}:info \r\n\
          STAT {thread}:queue {queue}\r\nSTAT {thread}:behind {behind}\r\n"
     )
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! stats threads
 //! -> STAT <id>:type <n>
-//!    STAT <id>:state wait|execute|connect
+//!    STAT <id>:state setup|connect|wait|execute
 //!    STAT <id>:queue <n>
 //!    … (eight lines per thread, of which these are wanted)
 //!    END
@@ -38,10 +38,19 @@ pub struct NodeThreads {
 pub struct ThreadsOfKind {
     /// How many there are.
     pub threads: u64,
+    /// How many of them have not begun (`setup`): what comes for them is dropped.
+    pub beginning: u64,
     /// How many of them do not wait.
     pub busy: u64,
     /// The length of their queues together.
     pub queued: u64,
+}
+
+impl ThreadsOfKind {
+    /// Are there any, and will all of them take what comes?
+    pub fn stand(&self) -> bool {
+        self.threads > 0 && self.beginning == 0
+    }
 }
 
 impl NodeThreads {
@@ -50,9 +59,10 @@ impl NodeThreads {
         self.kinds.contains_key(&RECONSTRUCTION)
     }
 
-    /// The thread types of the nodes that it has connections to.
+    /// The thread types of the nodes that it has connections to, and is not only making them.
     pub fn connected(&self) -> BTreeSet<u32> {
-        self.kinds.range(FIRST_THREAD_TYPE..).map(|(kind, _)| *kind).collect()
+        let nodes = self.kinds.range(FIRST_THREAD_TYPE..);
+        nodes.filter(|(_, seen)| seen.stand()).map(|(kind, _)| *kind).collect()
     }
 
     /// The threads of one type; from 16 on it is the thread type of the node they send to.
@@ -106,6 +116,7 @@ impl Reply for StatsThreads {
             seen.queued = seen.queued.saturating_add(number(length, line)?);
         } else if let Some(state) = field.strip_prefix(b"state ") {
             seen.busy += u64::from(state != b"wait");
+            seen.beginning += u64::from(state == b"setup");
         }
         Ok(None)
     }
