@@ -61,12 +61,13 @@ async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()>
         ensure!(cluster.master(0).await? != old, "{old} is the master still");
         cluster.right(&outcome).await?;
         cluster.copies_are_equal(0, 1).await?;
-        // A real flared refuses a write now and then that meets the very first connection to the
-        // relay; the benchmark program counts that.
-        let real = cluster.nodes.iter().any(|node| node.is_real());
+        // A write that meets the very first connection to the relay is refused. A machine may be so
+        // slow that the index does not wait any longer for a node's connections, and says so.
+        let log = cluster.index.log_text()?;
+        let warned = log.contains("the node has no connections to the relay");
         let seen = &outcome.seen;
         ensure!(
-            order == PAUSE || seen.unclear == 0 || real,
+            order == PAUSE || seen.unclear == 0 || warned,
             "{} writes were refused, last: {:?}",
             seen.unclear,
             seen.last_unclear

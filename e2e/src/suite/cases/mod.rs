@@ -2,6 +2,7 @@
 
 mod assignment;
 mod commands;
+mod connections;
 mod copying;
 mod failover;
 mod flapping;
@@ -57,6 +58,7 @@ const SUITES: &[&[Case]] = &[
     writers::CASES,
     reports::CASES,
     commands::CASES,
+    connections::CASES,
     index_life::CASES,
     restarts::CASES,
     flapping::CASES,
