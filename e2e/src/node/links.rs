@@ -1,5 +1,5 @@
-//! The connections of a node to the others (flare-protocol.md 1.5, 5.4): per thread type a few, each
-//! a thread with a queue. A key takes one by its hash, so that its requests stay in order.
+//! The connections of a node to the others (flare-protocol.md 1.5, 5.4): per thread type a few,
+//! each a thread with a queue. A key takes one by its hash, so that its requests stay in order.
 //!
 //! They are made by the first request for a node, one after the other, and what else comes for it
 //! meanwhile is lost: a read is a miss, a write that is passed on is refused, a copy is dropped and

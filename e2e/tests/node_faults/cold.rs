@@ -1,6 +1,6 @@
-//! Requests that meet the moment in which a node makes its connections to another one: who is lost,
-//! what it is told, and what `stats threads` shows. All as seen on real nodes whose new threads were
-//! held.
+//! Requests that meet the moment in which a node makes its connections to another one: who is
+//! lost, what it is told, and what `stats threads` shows. All as seen on real nodes whose new
+//! threads were held.
 
 use super::*;
 

@@ -7,8 +7,8 @@
 //! What happens then and what must come of it stands in tables, one per test.
 //!
 //! Most run in sync mode, in which what was acknowledged is at two nodes whatever dies; and again
-//! asynchronously, with nothing queued between the parties when one is disturbed. While the relay is
-//! introduced the old master serves as ever, so then what it has queued would be lost with it.
+//! asynchronously, with nothing queued between the parties when one is disturbed. While the relay
+//! is introduced the old master serves as ever, so then what it has queued would be lost with it.
 
 use std::collections::BTreeSet;
 
