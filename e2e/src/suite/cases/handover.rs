@@ -45,12 +45,29 @@ const OPERATIONS: u64 = 300;
 const PARK: &str = "{}";
 const PAUSE: &str = r#"{"pause":true}"#;
 
+/// How often a key is read through each node before the load: so often that each copy is meant.
+const READS: usize = 20;
+
+/// One client at a time has every node connect to the copies. Else the load itself would meet the
+/// moments in which they do, in which a flared refuses writes.
+async fn connected(cluster: &Cluster) -> Result<()> {
+    for node in cluster.running() {
+        let mut client = node.client().await?;
+        client.set("first", "x").await?;
+        for _ in 0..READS {
+            client.get("first").await?;
+        }
+    }
+    Ok(())
+}
+
 async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()> {
     let settings = [("replication-type", mode.name())];
     let nodes = usize::try_from(copies)? + 2;
     let cluster = Cluster::auto_with(&ctx, Manifest::shape(1, copies), nodes, &settings).await?;
     for number in 0..SWAPS {
         let old = cluster.master(0).await?;
+        connected(&cluster).await?;
         let mut load = cluster.load(&format!("s{number}-"), 6)?;
         load.avoid(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
         load.flows(OPERATIONS).await?;
