@@ -21,7 +21,7 @@ pub struct LoadArgs {
     /// Clients at the same time
     #[arg(long, default_value_t = 8)]
     clients: usize,
-    /// Keys that are set, overwritten, read and deleted
+    /// Keys at a time that are set, overwritten, read and deleted
     #[arg(long, default_value_t = 50)]
     values: usize,
     /// Keys that are counted
@@ -71,8 +71,9 @@ fn print(outcome: &Outcome) {
     let seen = &outcome.seen;
     let millis = |quantile| seen.latency.value_at_quantile(quantile) as f64 / 1000.0;
     println!(
-        "{} changes acknowledged, {} without a clear answer, {} not sent, {} reads",
-        seen.acknowledged, seen.unclear, seen.unsent, seen.reads
+        "{} changes acknowledged, {} without a clear answer, {} not sent; {} reads, of which {} \
+         found nothing and {} an older value",
+        seen.acknowledged, seen.unclear, seen.unsent, seen.reads, seen.reads_missed, seen.reads_old
     );
     println!(
         "answers after {:.1} ms (median), {:.1} ms (99 %), {:.1} ms (longest); \

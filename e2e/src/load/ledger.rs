@@ -16,6 +16,10 @@ const POSSIBLE_MAX: usize = 256;
 pub enum Change {
     /// `set`.
     Set(String),
+    /// `add`: only where nothing is.
+    Add(String),
+    /// `replace`: only where something is.
+    Replace(String),
     /// `delete`.
     Delete,
     /// `incr` by one.
@@ -27,7 +31,9 @@ pub enum Change {
 pub enum Answer {
     /// It was carried out.
     Done,
-    /// There was no such key.
+    /// It was carried out and left this number.
+    Counted(u64),
+    /// It changed nothing: there was no such key, or for `add` there was one.
     NotFound,
     /// An error or no answer at all: it may have been carried out, also later.
     Unclear,
@@ -58,6 +64,8 @@ impl fmt::Display for Wrong {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     name: String,
+    stem: usize,
+    generation: u64,
     possible: BTreeSet<Option<String>>,
     counter: bool,
     unclear: bool,
@@ -70,13 +78,32 @@ const HISTORY: usize = 6;
 impl Key {
     /// A key that is not stored, changed by `set` and `delete`.
     pub fn value(name: String) -> Self {
+        let stem = name.len();
         let possible = BTreeSet::from([None]);
-        Self { name, possible, counter: false, unclear: false, history: Vec::new() }
+        let (counter, unclear, history) = (false, false, Vec::new());
+        Self { name, stem, generation: 0, possible, counter, unclear, history }
     }
 
     /// A key that is not stored, set once and then counted.
     pub fn counter(name: String) -> Self {
         Self { counter: true, ..Self::value(name) }
+    }
+
+    /// A key that several clients changed at once, and what it may hold.
+    pub(super) fn contended(
+        name: String,
+        counter: bool,
+        possible: BTreeSet<Option<String>>,
+        unclear: bool,
+    ) -> Self {
+        Self { counter, possible, unclear, ..Self::value(name) }
+    }
+
+    /// A key of another name that takes its place.
+    pub(super) fn successor(&self) -> Self {
+        let generation = self.generation + 1;
+        let name = format!("{}.{generation}", &self.name[..self.stem]);
+        Self { stem: self.stem, generation, ..Self::value(name) }
     }
 
     /// Its name.
@@ -97,6 +124,21 @@ impl Key {
     /// Whether it is known to be absent.
     pub fn is_absent(&self) -> bool {
         self.possible.iter().all(Option::is_none)
+    }
+
+    /// A value that is set under this name alone, as the `nth` of a client.
+    pub(super) fn value_of(name: &str, client: usize, nth: u64) -> String {
+        format!("{name}={client}-{nth}")
+    }
+
+    /// Whether it can have had that value at some time.
+    pub(super) fn has_had(&self, value: &str) -> bool {
+        if self.counter {
+            let number = |text: &str| text.parse::<u64>().ok();
+            let highest = self.possible.iter().flatten().filter_map(|text| number(text)).max();
+            return number(value) <= highest && number(value).is_some();
+        }
+        value.strip_prefix(&*self.name).is_some_and(|rest| rest.starts_with('='))
     }
 
     /// Takes in what an operation came to. False if the answer cannot be right, whatever was
@@ -143,6 +185,8 @@ impl Key {
 fn outcomes(before: Option<&str>, change: &Change, answer: Answer) -> Vec<Option<String>> {
     let changed = match change {
         Change::Set(value) => Some(Some(value.clone())),
+        Change::Add(value) => before.is_none().then(|| Some(value.clone())),
+        Change::Replace(value) => before.map(|_| Some(value.clone())),
         Change::Delete => before.map(|_| None),
         Change::Increment => before.map(|value| {
             let count: u64 = value.parse().unwrap_or(0);
@@ -151,6 +195,8 @@ fn outcomes(before: Option<&str>, change: &Change, answer: Answer) -> Vec<Option
     };
     let same = before.map(ToOwned::to_owned);
     match (answer, changed) {
+        (Answer::Counted(number), Some(value)) if value == Some(number.to_string()) => vec![value],
+        (Answer::Counted(_), _) => vec![],
         (Answer::Done, Some(value)) => vec![value],
         (Answer::Done, None) => vec![],
         (Answer::NotFound, None) => vec![same],
@@ -195,8 +241,8 @@ mod tests {
     fn a_lost_increment_shows() {
         let mut key = Key::counter("c".into());
         key.took(&set("0"), Answer::Done);
-        for _ in 0..3 {
-            assert!(key.took(&Change::Increment, Answer::Done));
+        for number in 1..=3 {
+            assert!(key.took(&Change::Increment, Answer::Counted(number)));
         }
         assert!(key.check(Some("3")).is_none());
         assert!(key.check(Some("2")).is_some());
@@ -211,5 +257,42 @@ mod tests {
         assert!(!key.took(&Change::Delete, Answer::NotFound), "the key was there");
         let mut key = Key::value("k".into());
         assert!(!key.took(&Change::Delete, Answer::Done), "there was no key");
+        let mut key = Key::counter("c".into());
+        key.took(&set("0"), Answer::Done);
+        assert!(!key.took(&Change::Increment, Answer::Counted(2)), "it was counted once");
+    }
+
+    #[test]
+    fn add_and_replace_tell_whether_there_was_a_key() {
+        let (add, replace) = (Change::Add("a".into()), Change::Replace("b".into()));
+        let mut key = Key::value("k".into());
+        assert!(!key.clone().took(&add, Answer::NotFound), "nothing was in the way");
+        assert!(!key.clone().took(&replace, Answer::Done), "there was nothing to replace");
+        assert!(key.took(&add, Answer::Done) && key.took(&add, Answer::NotFound));
+        assert!(!key.clone().took(&replace, Answer::NotFound), "it was there");
+        assert!(key.took(&replace, Answer::Done));
+        assert!(key.check(Some("b")).is_none() && key.check(Some("a")).is_some());
+    }
+
+    #[test]
+    fn what_a_read_finds_was_set_under_that_key() {
+        let mut key = Key::value("k1".into());
+        let value = Key::value_of("k1", 3, 7);
+        key.took(&Change::Set(value.clone()), Answer::Done);
+        assert!(key.has_had(&value));
+        assert!(!key.has_had(&Key::value_of("k", 3, 7)) && !key.has_had("k12=3-7"));
+        let mut key = Key::counter("c".into());
+        key.took(&set("0"), Answer::Done);
+        key.took(&Change::Increment, Answer::Counted(1));
+        assert!(key.has_had("0") && key.has_had("1"));
+        assert!(!key.has_had("2") && !key.has_had("k1=3-7"));
+    }
+
+    #[test]
+    fn a_successor_has_a_name_of_its_own() {
+        let key = Key::value("v1".into());
+        let (next, after) = (key.successor(), key.successor().successor());
+        assert_eq!((next.name(), after.name()), ("v1.1", "v1.2"));
+        assert!(next.is_absent());
     }
 }

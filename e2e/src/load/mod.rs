@@ -3,10 +3,16 @@
 //!
 //! A key passes from client to client; whoever holds it does one operation. So successive
 //! operations on one key come through different nodes, and yet have an order. Clients with keys of
-//! their own would hide what happens when writes cross.
+//! their own would hide what happens when writes cross. Some keys are laid aside all the time, since
+//! later operations would hide what was lost; and some are changed by all clients at once.
 
 mod args;
+mod contended;
 pub mod ledger;
+mod reach;
+mod seen;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -21,9 +27,10 @@ use tokio::time::timeout;
 use crate::suite::client::Client;
 
 pub use args::LoadArgs;
+use contended::Contended;
 use ledger::{Key, Wrong};
-pub use worker::Seen;
-use worker::{Avoided, Hand, Held, Orders, Worker};
+pub use seen::Seen;
+use worker::{Avoided, Held, Left, Orders, Worker};
 
 /// How long a client waits for an answer, unless told otherwise. Above the 16 s for which two
 /// masters of one partition can stall a synchronous write (flare-protocol.md 12).
@@ -73,7 +80,8 @@ pub struct Load {
     left: mpsc::UnboundedReceiver<()>,
     nodes: BTreeSet<SocketAddr>,
     done: watch::Receiver<u64>,
-    clients: Vec<JoinHandle<(Seen, Hand)>>,
+    prefix: String,
+    clients: Vec<JoinHandle<Left>>,
 }
 
 impl Load {
@@ -99,12 +107,13 @@ impl Load {
             let held = Held { key, refused_since: None };
             others[i % shape.clients].send(held).context("its receiver is a few lines above")?;
         }
-        let clients = hands.into_iter().enumerate().map(|(number, hand)| {
-            let worker = Worker::new(shape, number, others.clone(), count.clone());
-            tokio::spawn(worker.work(hand, orders.clone()))
-        });
-        let (nodes, clients) = (shape.nodes.iter().copied().collect(), clients.collect());
-        Ok(Self { stop, avoided, left, nodes, done, clients })
+        let mut clients = Vec::new();
+        for (number, hand) in hands.into_iter().enumerate() {
+            let worker = Worker::new(shape, number, others.clone(), count.clone(), Seen::new()?);
+            clients.push(tokio::spawn(worker.work(hand, orders.clone())));
+        }
+        let nodes = shape.nodes.iter().copied().collect();
+        Ok(Self { stop, avoided, left, nodes, done, prefix: prefix.clone(), clients })
     }
 
     /// Leads the clients away from these nodes, and back to all others: returns when no client
@@ -139,7 +148,7 @@ impl Load {
         timeout(Duration::from_secs(60), all).await.context("a client does not let go")?
     }
 
-    /// Waits until `operations` more were done.
+    /// Waits until `operations` more were answered, other than with an error.
     ///
     /// # Errors
     /// The load stands still for a minute.
@@ -159,14 +168,21 @@ impl Load {
         self.stop.send_replace(true);
         let mut outcome = Outcome { keys: Vec::new(), seen: Seen::new()? };
         let mut hands = Vec::new();
+        let mut contended = Contended::default();
         for client in self.clients {
-            let (seen, hand) = client.await.context("a client broke")?;
-            outcome.seen.add(seen);
-            hands.push(hand);
+            let left = client.await.context("a client broke")?;
+            outcome.seen.add(left.seen);
+            outcome.keys.extend(left.finished);
+            contended.add(left.contended);
+            hands.push(left.hand);
         }
+        outcome.keys.extend(contended.keys(&self.prefix));
         // nobody passes keys on any more: each is in one hand
         for mut hand in hands {
             while let Ok(held) = hand.try_recv() {
+                if let Some(since) = held.refused_since {
+                    outcome.seen.refused(since);
+                }
                 outcome.keys.push(held.key);
             }
         }
