@@ -135,6 +135,7 @@ impl Settings {
                 threshold: self.flarei.monitor_threshold.unwrap_or(3),
                 startup_grace_millis: 0,
                 restart_is_death: false,
+                silence_of_all_is_death: true,
                 lapse_millis: 0,
             },
         }
@@ -220,6 +221,7 @@ pub(crate) fn monitoring_of(manifest: &Manifest) -> MonitorSettings {
         threshold: manifest.monitor.threshold,
         startup_grace_millis: millis(manifest.startup_grace),
         restart_is_death: true,
+        silence_of_all_is_death: false,
         lapse_millis: millis(manifest.monitor.lapse),
     }
 }

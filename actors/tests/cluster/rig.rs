@@ -109,6 +109,7 @@ pub(crate) const MONITORING: MonitorSettings = MonitorSettings {
     threshold: 3,
     startup_grace_millis: 0,
     restart_is_death: false,
+    silence_of_all_is_death: true,
     lapse_millis: 0,
 };
 

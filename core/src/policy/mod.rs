@@ -12,6 +12,7 @@ pub mod pacing;
 pub mod promotion;
 pub mod recovery;
 pub mod shape;
+mod silence;
 pub mod suspicion;
 mod upkeep;
 pub mod watchdog;

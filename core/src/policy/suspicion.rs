@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use crate::model::{Incarnation, NodeKey, Role, State, Timestamp};
 use crate::policy::breaker::Census;
 use crate::policy::pacing::Pacing;
-use crate::stored::{Holding, LapseCause, StoredNode};
+use crate::policy::silence::Silence;
+use crate::stored::Holding;
 use crate::topology::{DownReason, Input, Seen, Snapshot};
 
 /// How long a node that announced its end may still answer, in milliseconds: an idle flared is
@@ -46,6 +47,9 @@ pub struct MonitorSettings {
     pub startup_grace_millis: u64,
     /// Is a node down when another process answers under its name (R13)? Not in manual mode.
     pub restart_is_death: bool,
+    /// Are nodes held dead though no node answers? It may be the index that is cut off, and a node
+    /// that takes over would have to answer. Only in manual mode, as in flarei.
+    pub silence_of_all_is_death: bool,
     /// A slave that was silent for so long, in milliseconds, though not held dead, lacks writes:
     /// its master may have given up sending them ([`LAPSE_MILLIS`]). With 0 no silence is a
     /// lapse, as in manual mode.
@@ -60,6 +64,7 @@ impl MonitorSettings {
         threshold: 3,
         startup_grace_millis: 30_000,
         restart_is_death: true,
+        silence_of_all_is_death: false,
         lapse_millis: LAPSE_MILLIS,
     };
 
@@ -69,7 +74,7 @@ impl MonitorSettings {
     }
 
     /// Is so long a silence, in milliseconds, a lapse?
-    fn is_a_lapse(&self, silent_millis: u64) -> bool {
+    pub(super) fn is_a_lapse(&self, silent_millis: u64) -> bool {
         self.lapse_millis != 0 && silent_millis >= self.lapse_millis
     }
 
@@ -99,6 +104,13 @@ pub enum Evidence {
     ConnectionEnded,
 }
 
+impl Evidence {
+    /// Does it look the same when the index itself is cut off?
+    fn is_silence(self) -> bool {
+        matches!(self, Self::PingMissed | Self::ConnectFailed)
+    }
+}
+
 /// Who is suspected of what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Suspicion {
@@ -125,25 +137,12 @@ struct Watched {
     heard: bool,
     /// Failures in a row.
     failures: u32,
+    /// When the first of them was seen, since which there was only silence.
+    silent_since: Option<Timestamp>,
     /// Was the topology told that it is doubted?
     told_suspected: bool,
     silence: Silence,
     pacing: Pacing,
-}
-
-/// How long a node was silent while others answered.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Silence {
-    /// Does it make a copy that a silence leaves a hole in?
-    copies: bool,
-    /// What the published map knows of, in milliseconds.
-    known: Option<u64>,
-    /// Up to when it was counted.
-    counted_to: Timestamp,
-    /// The present silence so far, in milliseconds.
-    present: u64,
-    /// The longest that ended, in milliseconds.
-    longest: u64,
 }
 
 impl Suspicion {
@@ -182,7 +181,7 @@ impl Suspicion {
                 _ if watched.down_since.is_some() => {
                     // It was given back: what was counted against it is over.
                     watched.down_since = None;
-                    watched.failures = 0;
+                    watched.forgive();
                 }
                 _ => {}
             }
@@ -196,10 +195,17 @@ impl Suspicion {
     pub fn take(&mut self, node: &NodeKey, evidence: Evidence, now: Timestamp) -> Option<Input> {
         let in_grace = now.millis_since(self.began) < self.settings.startup_grace_millis;
         let looking_max = self.settings.looking_millis_max();
-        let watched = self.nodes.get_mut(node)?;
-        let failed_before = watched.failures > 0;
-        let failure = watched.note(evidence);
         let answered = matches!(evidence, Evidence::PingAnswered { .. });
+        let before = self.nodes.get(node)?;
+        let failed_before = before.failures > 0;
+        let was_dead = self.settings.are_a_death(before.failures);
+        if answered && was_dead && self.nobody_answered_since(before) {
+            // The index was cut off until now: what others failed is no evidence either.
+            let silent = self.nodes.values_mut().filter(|it| it.silent_since.is_some());
+            silent.for_each(Watched::forgive);
+        }
+        let watched = self.nodes.get_mut(node)?;
+        let failure = watched.note(evidence, now);
         if failure.is_some() || (answered && failed_before) {
             watched.silence.count(self.heard_at, looking_max, now);
         }
@@ -222,10 +228,20 @@ impl Suspicion {
             (Some(_), Some(_)) => None,
             (Some(reason), None) => {
                 let dead = self.settings.are_a_death(watched.failures);
+                let watched = self.nodes.get(&node)?;
                 let excused = in_grace && !watched.heard;
-                (dead && !excused).then_some(Input::MarkDown { node, seen, reason })
+                let nobody = self.nobody_answered_since(watched);
+                (dead && !excused && !nobody).then_some(Input::MarkDown { node, seen, reason })
             }
         }
+    }
+
+    /// Has no node answered since this one fell silent? Then it may be the index that is cut off.
+    /// A node that is the only one has nobody to answer beside it.
+    fn nobody_answered_since(&self, watched: &Watched) -> bool {
+        !self.settings.silence_of_all_is_death
+            && self.nodes.len() > 1
+            && watched.silent_since.is_some_and(|since| self.heard_at <= Some(since))
     }
 
     /// What the topology is to be told of a silence of the node that is longer than its master
@@ -287,24 +303,19 @@ impl Watched {
             answered: None,
             heard: false,
             failures: 0,
+            silent_since: None,
             told_suspected: false,
-            silence: Silence {
-                copies: false,
-                known: None,
-                counted_to: now,
-                present: 0,
-                longest: 0,
-            },
+            silence: Silence::new(now),
             pacing: Pacing::new(now),
         }
     }
 
     /// Counts the evidence; what it is evidence for, if it speaks against the node.
-    fn note(&mut self, evidence: Evidence) -> Option<DownReason> {
+    fn note(&mut self, evidence: Evidence, now: Timestamp) -> Option<DownReason> {
         let failure = match evidence {
             Evidence::PingAnswered { incarnation } => {
                 self.heard = true;
-                self.failures = 0;
+                self.forgive();
                 self.answered = incarnation.or(self.answered);
                 return None;
             }
@@ -322,7 +333,14 @@ impl Watched {
             Evidence::ConnectRefused => DownReason::Refused,
         };
         self.failures = self.failures.saturating_add(1);
+        // The network works where a connection is refused, or ended.
+        self.silent_since = evidence.is_silence().then(|| self.silent_since.unwrap_or(now));
         Some(failure)
+    }
+
+    /// What was counted against it means nothing any more.
+    fn forgive(&mut self) {
+        (self.failures, self.silent_since) = (0, None);
     }
 
     /// Is a node that is down alive again? Its process must be known, since the topology decides
@@ -340,54 +358,6 @@ impl Watched {
             }
             _ => false,
         }
-    }
-}
-
-impl Silence {
-    /// Takes over what the map says of the node's copy; one that begins anew has no holes yet.
-    fn published(&mut self, stored: &StoredNode, now: Timestamp) {
-        let entry = &stored.entry;
-        let copies = match entry.role {
-            Role::Slave => entry.state != State::Down,
-            Role::Master => entry.state.is_preparing(),
-            Role::Proxy => false,
-        };
-        self.known = stored.lapse.map(|lapse| match lapse.cause {
-            LapseCause::Silent => lapse.silent_millis,
-            LapseCause::LostRole | LapseCause::Unfinished => u64::MAX,
-        });
-        if copies != self.copies {
-            *self = Self { copies, counted_to: now, present: 0, longest: 0, known: self.known };
-        }
-    }
-
-    /// Counts the time up to now, if the index heard other nodes meanwhile: when none answered, it
-    /// may be the index that was cut off, and that says nothing of masters and their slaves.
-    fn count(&mut self, heard_at: Option<Timestamp>, most: u64, now: Timestamp) {
-        let passed = now.millis_since(self.counted_to);
-        if heard_at.is_some_and(|heard| heard > self.counted_to) {
-            self.present += passed.min(most);
-            self.counted_to = now;
-        } else if passed > most {
-            self.counted_to = now;
-        }
-    }
-
-    /// The node has answered.
-    fn end(&mut self, now: Timestamp) {
-        self.longest = self.longest.max(self.present);
-        self.present = 0;
-        self.counted_to = now;
-    }
-
-    fn to_be_told(&self, settings: &MonitorSettings) -> Option<u64> {
-        let silent = match self.known {
-            None => self.longest.max(self.present),
-            // How long it was in the end is told once, when it is over.
-            Some(known) if self.longest > known => self.longest,
-            Some(_) => return None,
-        };
-        (self.copies && settings.is_a_lapse(silent)).then_some(silent)
     }
 }
 

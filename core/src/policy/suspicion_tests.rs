@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{HashSettings, NodeEntry, Role};
-use crate::stored::{Lapse, StoredNode, StoredTopology};
+use crate::stored::{StoredNode, StoredTopology};
+
+#[path = "silence_tests.rs"]
+mod silence;
 
 const SETTINGS: MonitorSettings = MonitorSettings::DEFAULT;
 
@@ -256,87 +259,4 @@ fn threshold_0_holds_no_node_dead_as_in_flarei() {
     }
     suspicion.published(&map(6, State::Down), Timestamp(100_000));
     assert_eq!(suspicion.take(&node(), answered(FIRST), Timestamp(101_000)), back(6, FIRST));
-}
-
-/// A map of that version in which `a:1` is a slave that nothing is known against, or that was
-/// silent for so many milliseconds; `m:1` is its master.
-fn slave_map(version: u64, known: Option<u64>) -> Snapshot {
-    let mut stored = StoredTopology::clone(map(version, State::Active).stored());
-    let slave = stored.nodes.get_mut(&node()).unwrap();
-    slave.entry.role = Role::Slave;
-    slave.lapse = known
-        .map(|silent_millis| Lapse { silent_millis, ..Lapse::new(LapseCause::Silent, version) });
-    let entry = NodeEntry { thread_type: 17, role: Role::Master, ..slave.entry };
-    stored.nodes.insert(master(), StoredNode::new(entry));
-    Snapshot::new(Arc::new(stored))
-}
-
-fn master() -> NodeKey {
-    NodeKey::new("m", 1)
-}
-
-/// The slave is silent from 10,000 on, for so many seconds, and then answers; its master answers
-/// all the time, or not at all. What is told of the silence, and when.
-fn lapses_of(silent_seconds: u64, master_answers: bool) -> Vec<(u64, u64)> {
-    let patient = MonitorSettings { threshold: 1_000, ..SETTINGS };
-    let mut suspicion = Suspicion::new(patient, Timestamp(0));
-    suspicion.published(&slave_map(5, None), Timestamp(0));
-    let mut told = Vec::new();
-    for second in 1..=10 + silent_seconds + 5 {
-        let now = Timestamp(second * 1_000);
-        let silent = (11..=10 + silent_seconds).contains(&second);
-        if master_answers || !silent {
-            let _ = suspicion.take(&master(), answered(FIRST), now);
-        }
-        let evidence = if silent { Evidence::PingMissed } else { answered(FIRST) };
-        let _ = suspicion.take(&node(), evidence, now);
-        if let Some(Input::Lapsed { silent_millis, .. }) = suspicion.lapse(&node()) {
-            told.push((second, silent_millis));
-            suspicion.published(&slave_map(5, Some(silent_millis)), now);
-        }
-    }
-    told
-}
-
-#[test]
-fn a_slave_that_was_silent_for_as_long_as_its_master_tries_has_lapsed() {
-    assert_eq!(lapses_of(16, true), [], "it answers 17 s after it last did");
-    assert_eq!(lapses_of(17, true), [(28, 18_000)]);
-    assert_eq!(lapses_of(25, true), [(28, 18_000), (36, 26_000)], "and how long it was in the end");
-}
-
-#[test]
-fn silence_of_all_nodes_says_nothing_of_slaves() {
-    assert_eq!(lapses_of(60, false), [], "it may be the index that was cut off");
-}
-
-#[test]
-fn an_index_that_stood_still_does_not_take_that_for_silence() {
-    let mut suspicion = Suspicion::new(SETTINGS, Timestamp(0));
-    suspicion.published(&slave_map(5, None), Timestamp(0));
-    let _ = suspicion.take(&node(), answered(FIRST), Timestamp(1_000));
-    // Then it is stopped for a minute; the ping that was under way is missed.
-    let _ = suspicion.take(&master(), answered(FIRST), Timestamp(61_000));
-    let _ = suspicion.take(&node(), Evidence::PingMissed, Timestamp(61_001));
-    let _ = suspicion.take(&node(), answered(FIRST), Timestamp(61_500));
-    assert_eq!(suspicion.lapse(&node()), None);
-}
-
-#[test]
-fn a_slave_that_is_made_anew_has_no_lapse() {
-    let patient = MonitorSettings { threshold: 1_000, ..SETTINGS };
-    let mut suspicion = Suspicion::new(patient, Timestamp(0));
-    suspicion.published(&slave_map(5, None), Timestamp(0));
-    for second in 1..=30 {
-        let now = Timestamp(second * 1_000);
-        let _ = suspicion.take(&master(), answered(FIRST), now);
-        let _ = suspicion.take(&node(), Evidence::PingMissed, now);
-    }
-    assert!(suspicion.lapse(&node()).is_some());
-    let mut proxy = StoredTopology::clone(slave_map(6, None).stored());
-    proxy.nodes.get_mut(&node()).unwrap().entry.become_proxy(State::Active);
-    suspicion.published(&Snapshot::new(Arc::new(proxy)), Timestamp(31_000));
-    suspicion.published(&slave_map(7, None), Timestamp(32_000));
-    let _ = suspicion.take(&node(), answered(FIRST), Timestamp(33_000));
-    assert_eq!(suspicion.lapse(&node()), None);
 }

@@ -296,6 +296,20 @@ impl Index {
         super::http::get(addr, path, PATIENCE).await
     }
 
+    /// What stands in the way of the wanted shape, by kind, as its admin interface tells.
+    pub async fn blocked(&self) -> Result<BTreeSet<String>> {
+        let (status, body) = self.admin("/api/v1/topology").await?;
+        ensure!(status == 200, "the topology answers {status}: {body}");
+        let view: serde_json::Value = serde_json::from_str(&body)?;
+        let kinds = view["blocked"].as_array().into_iter().flatten().map(|what| &what["kind"]);
+        Ok(kinds.filter_map(|kind| kind.as_str().map(ToOwned::to_owned)).collect())
+    }
+
+    /// Whether it says that its circuit breaker is open.
+    pub async fn breaker_is_open(&self) -> Result<bool> {
+        Ok(self.blocked().await?.contains("breaker_open"))
+    }
+
     /// Swaps a partition's master with a slave: `body` as the admin interface takes it. Returns
     /// when the index says how it ended: 200 if it is done.
     pub async fn switchover(&self, partition: i32, body: &str) -> Result<(u16, String)> {

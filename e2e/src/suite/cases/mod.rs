@@ -9,6 +9,7 @@ mod flapping;
 mod handover;
 mod handover_steps;
 mod handover_troubles;
+mod index_faults;
 mod index_life;
 mod input;
 mod leaving;
@@ -60,6 +61,7 @@ const SUITES: &[&[Case]] = &[
     commands::CASES,
     connections::CASES,
     index_life::CASES,
+    index_faults::CASES,
     restarts::CASES,
     flapping::CASES,
     zone::CASES,

@@ -65,18 +65,9 @@ impl Zone {
         // Said when it is stored, and so when all is that was decided before: the admin interface
         // tells sooner, and a node that was found dead first may be failed over after that.
         trial.said("the circuit breaker opened", start).await?;
-        ensure!(is_open(trial).await?, "it is closed again");
+        ensure!(trial.cluster.index.breaker_is_open().await?, "it is closed again");
         Ok(wounds)
     }
-}
-
-/// Whether the index says that the breaker is open.
-async fn is_open(trial: &Trial) -> Result<bool> {
-    let (status, body) = trial.cluster.index.admin("/api/v1/topology").await?;
-    ensure!(status == 200, "the topology answers {status}: {body}");
-    let view: serde_json::Value = serde_json::from_str(&body)?;
-    let blocked = view["blocked"].as_array().into_iter().flatten();
-    Ok(blocked.into_iter().any(|reason| reason["kind"] == "breaker_open"))
 }
 
 /// The breaker is open: the map stays as it is, no living node loses a key, and what a living
@@ -135,7 +126,7 @@ async fn by_itself(ctx: Context, zone: Zone) -> Result<()> {
         wound.heal(&mut trial.cluster).await?;
     }
     eventually(RECOVERY + PATIENCE, "the breaker to close", || async {
-        ensure!(!is_open(&trial).await?, "it is open");
+        ensure!(!trial.cluster.index.breaker_is_open().await?, "it is open");
         Ok(())
     })
     .await?;
@@ -152,7 +143,11 @@ async fn by_hand(ctx: Context) -> Result<()> {
     }
     let since = Instant::now();
     throughout(RECOVERY, "the breaker is open", || async {
-        ensure!(is_open(&trial).await?, "it closed by itself after {:?}", since.elapsed());
+        ensure!(
+            trial.cluster.index.breaker_is_open().await?,
+            "it closed by itself after {:?}",
+            since.elapsed()
+        );
         Ok(())
     })
     .await?;

@@ -4,7 +4,6 @@
 //! In each case racks are given to nodes so that an index that does not ask for them, and goes by
 //! the order of keys, does the wrong thing.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,15 +57,6 @@ fn nodes_of(cluster: &Cluster, racks: &[&str], rack: &str) -> Vec<String> {
 
 fn stage(manifest: Manifest, nodes: usize) -> Stage {
     Stage { manifest, nodes, mode: Mode::Sync, settings: &[] }
-}
-
-/// What stands in the way, by kind, as the index tells.
-async fn blocked(cluster: &Cluster) -> Result<BTreeSet<String>> {
-    let (status, body) = cluster.index.admin("/api/v1/topology").await?;
-    ensure!(status == 200, "the topology answers {status}: {body}");
-    let view: serde_json::Value = serde_json::from_str(&body)?;
-    let kinds = view["blocked"].as_array().into_iter().flatten().map(|what| &what["kind"]);
-    Ok(kinds.filter_map(|kind| kind.as_str().map(ToOwned::to_owned)).collect())
 }
 
 /// An index that waited for nobody would have made the copy in the first rack before the other one
@@ -153,7 +143,7 @@ async fn rack_dies(ctx: Context, racks: &'static [&'static str], breaker: bool) 
         wound.heal(&mut trial.cluster).await?;
     }
     let (cluster, _) = trial.end().await?;
-    let left = blocked(&cluster).await?;
+    let left = cluster.index.blocked().await?;
     ensure!(!left.contains("one_zone"), "after the return some copies share a rack: {left:?}");
     Ok(())
 }
@@ -175,7 +165,7 @@ async fn told(ctx: Context) -> Result<()> {
     };
     cluster.index.set_manifest(Manifest::shape(1, 2).zoned(keys.iter().map(rack)))?;
     eventually(PATIENCE, "one_zone to be said", || async {
-        let kinds = blocked(&cluster).await?;
+        let kinds = cluster.index.blocked().await?;
         ensure!(kinds.contains("one_zone"), "{kinds:?}");
         Ok(())
     })
@@ -195,7 +185,7 @@ async fn told(ctx: Context) -> Result<()> {
         })
         .await?;
     cluster.index.accepts(&format!("{leave} cancel")).await?;
-    let left = blocked(&cluster).await?;
+    let left = cluster.index.blocked().await?;
     ensure!(!left.contains("one_zone"), "it is still said: {left:?}");
     cluster.takes_shape(1, 2).await?;
     ensure!(cluster.slave(0).await? == *free, "the copy moved back");
