@@ -11,12 +11,15 @@
 //! is introduced the old master serves as ever, so then what it has queued would be lost with it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use Mode::{Async, Sync};
 use Party::{New, Old, Third};
 use Step::{Holding, Introducing, Releasing, Switching};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use rustix::process::Signal;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::handover_troubles::{
     INDEX_DIES, NEW_DIES, NEW_HANGS, OLD_DIES, OLD_HANGS, Party, Step, Strike, THIRD_HANGS, Trouble,
@@ -35,6 +38,7 @@ use crate::suite::trial::Mode;
 pub(super) const CASES: &[Case] = &[
     case!("handover/the index is killed at each step of a park", park(Sync, INDEX_DIES), LONG),
     case!("handover/the index is killed at each step of a pause", pause(Sync, INDEX_DIES), LONG),
+    case!("handover/the index stands still at each step of a park", index_stalls, LONG),
     case!("handover/the old master dies at each step", park(Sync, OLD_DIES), LONG),
     case!("handover/the old master hangs at each step", park(Sync, OLD_HANGS), LONG),
     case!("handover/the new master dies before it serves", park(Sync, NEW_DIES), LONG),
@@ -58,6 +62,9 @@ const OPERATIONS: u64 = 100;
 
 /// So many missed pings make a node dead for [`patient`]; a swap waits for three seconds at most.
 const PATIENT: u32 = 10;
+
+/// For so long an index stands still: longer than a swap may take.
+const STALL: Duration = Duration::from_secs(8);
 
 /// How many nodes have no clients: the first ones.
 const PARTIES: usize = 3;
@@ -338,6 +345,25 @@ async fn disturbed(
         }
         stage.thaw_all();
         cluster = stage.ends_well().await.with_context(|| format!("{trouble:?}"))?;
+    }
+    Ok(())
+}
+
+/// The index stands still, and the relay in it, with the writes that it holds, until each step has
+/// taken too long. The swap may be done or taken back then, but not be left between, nor lose what
+/// was held.
+async fn index_stalls(ctx: Context) -> Result<()> {
+    let mut cluster = cluster(&ctx, Sync, manifest()).await?;
+    for step in [Introducing, Holding, Switching, Releasing] {
+        let mut stage = Stage::reach(cluster, step, PARK).await?;
+        stage.cluster.index.signal(Signal::STOP)?;
+        stage.thaw_all();
+        // the pause is what is tested
+        sleep(STALL).await;
+        stage.cluster.index.signal(Signal::CONT)?;
+        let map = stage.cluster.takes_shape(1, 2).await?;
+        stage.answers(map.master(0) == Some(&stage.new)).await?;
+        cluster = stage.ends_well().await.with_context(|| format!("{step:?}"))?;
     }
     Ok(())
 }
