@@ -65,6 +65,11 @@ impl Ledger {
         self.keys.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key.as_str())
     }
 
+    /// The keys that should have a value, with it.
+    pub fn present_values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.keys.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_deref()?)))
+    }
+
     /// Notes a write that was acknowledged.
     pub fn wrote(&mut self, key: &str, value: &str) {
         self.keys.insert(key.to_owned(), Some(value.to_owned()));

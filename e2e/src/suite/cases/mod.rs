@@ -5,6 +5,7 @@ mod commands;
 mod connections;
 mod copying;
 mod failover;
+mod false_alarms;
 mod flapping;
 mod handover;
 mod handover_steps;
@@ -64,6 +65,7 @@ const SUITES: &[&[Case]] = &[
     index_faults::CASES,
     restarts::CASES,
     flapping::CASES,
+    false_alarms::CASES,
     zone::CASES,
     zones::CASES,
     input::CASES,

@@ -16,7 +16,7 @@ use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::eventually::{PATIENCE, eventually, throughout};
 use crate::suite::index::Manifest;
-use crate::suite::map::Role;
+use crate::suite::map::{Role, State};
 use crate::suite::node::Node;
 use crate::suite::runner::{Case, skip};
 use crate::suite::trial::{Mode, Stage, Trial};
@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     case!("zones/the rack that starts first does not get both copies", starts_first),
     case!("zones/a master that dies is replaced from another rack", promotion),
     case!("zones/one of two racks dies without the breaker", rack_dies(TWO_RACKS, false)),
+    case!("zones/one of two racks dies, and the breaker opens", rack_dies_and_returns),
     case!("zones/one of three racks dies and comes back", rack_dies(THREE_RACKS, true)),
     case!("zones/copies in one rack are told of and not moved", told),
 ];
@@ -146,6 +147,48 @@ async fn rack_dies(ctx: Context, racks: &'static [&'static str], breaker: bool) 
     let left = cluster.index.blocked().await?;
     ensure!(!left.contains("one_zone"), "after the return some copies share a rack: {left:?}");
     Ok(())
+}
+
+/// Half of the nodes are gone: what was not failed over before the breaker opened waits for the
+/// rack. Each partition has a copy in the other one, from which it is read meanwhile.
+async fn rack_dies_and_returns(ctx: Context) -> Result<()> {
+    let manifest = Manifest::shape(2, 2).quick();
+    let mut trial = Trial::begin_in(&ctx, stage(manifest, TWO_RACKS.len()), TWO_RACKS).await?;
+    let start = trial.cluster.index.log_text()?.len();
+    let mut wounds = Vec::new();
+    let lost = nodes_of(&trial.cluster, TWO_RACKS, "rack-1");
+    for key in &lost {
+        wounds.push(Blow::Kill.strike(&mut trial.cluster, key).await?);
+    }
+    trial.said("the circuit breaker opened", start).await?;
+    let map = trial.cluster.index.map().await?;
+    let kept = lost.iter().any(|key| map.node(key).is_ok_and(|e| e.state == State::Active));
+    ensure!(kept, "the death that opened it was acted on:\n{map}");
+    throughout(WATCHED, "nothing moves", || async {
+        let now = trial.cluster.index.map().await?;
+        ensure!(now == map, "the map became\n{now}");
+        Ok(())
+    })
+    .await?;
+    for node in trial.cluster.running() {
+        let entry = map.node(&node.key())?;
+        let held = node.client().await?.dump(entry.partition, 2).await?;
+        let mut keys = trial.ledger.present_values().filter(|(key, _)| held.contains_key(*key));
+        let (key, value) = keys.next().with_context(|| format!("{} is empty", node.key()))?;
+        let found = node.client().await?.get(key).await?;
+        ensure!(found.as_deref() == Some(value), "{key} is {found:?} at {}", node.key());
+    }
+    for wound in wounds {
+        wound.heal(&mut trial.cluster).await?;
+    }
+    let (cluster, _) = trial.end().await?;
+    // closed by itself, with each partition in both racks again
+    eventually(PATIENCE, "nothing to be in the way", || async {
+        let left = cluster.index.blocked().await?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// Zones are told of a cluster that has its shape: it is said that both copies are in one rack, and
