@@ -18,6 +18,7 @@ mod manual;
 mod masters;
 mod moving;
 mod pairs;
+mod partial;
 mod registration;
 mod reports;
 mod restarts;
@@ -66,6 +67,7 @@ const SUITES: &[&[Case]] = &[
     restarts::CASES,
     flapping::CASES,
     false_alarms::CASES,
+    partial::CASES,
     zone::CASES,
     zones::CASES,
     input::CASES,
