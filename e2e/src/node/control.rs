@@ -18,6 +18,9 @@ lose active|ready|proxy|shutdown [TIMES]   do not send that report
 copy hold|release         stop a reconstruction before its next entry
 copy pause MICROSECONDS   before each entry of a reconstruction; 0 ends it
 copy fail [TIMES]         let the next reconstructions fail
+writes hold|release       stop writes that were carried out before they are sent on to copies
+storage damage KEY        the record of that key cannot be read any more, until the node is emptied
+storage sick              answer ping with an error, until the process ends
 threads hold|release      keep new threads towards other nodes from beginning
 threads delay MILLISECONDS  before each of them begins; 0 ends it
 clear                     end all faults
@@ -55,6 +58,10 @@ impl Control {
             ["copy", "release"] => Fault::HoldCopy(false),
             ["copy", "pause", micros] => Fault::PauseCopy(Duration::from_micros(number(micros)?)),
             ["copy", "fail", rest @ ..] => Fault::FailCopy(times(rest)?),
+            ["writes", "hold"] => Fault::HoldWrites(true),
+            ["writes", "release"] => Fault::HoldWrites(false),
+            ["storage", "damage", key] => Fault::Damage((*key).to_owned()),
+            ["storage", "sick"] => Fault::FallSick,
             ["threads", "hold"] => Fault::HoldThreads(true),
             ["threads", "release"] => Fault::HoldThreads(false),
             ["threads", "delay", millis] => {
@@ -129,6 +136,8 @@ mod tests {
         let lose = Fault::LoseReport { report: Report::Ready, times: 2 };
         assert_eq!(fault("lose ready 2"), lose);
         assert_eq!(fault("copy fail"), Fault::FailCopy(1));
+        assert_eq!(fault("writes hold"), Fault::HoldWrites(true));
+        assert_eq!(fault("storage damage k1"), Fault::Damage("k1".to_owned()));
         assert_eq!(fault("threads hold"), Fault::HoldThreads(true));
         assert_eq!(fault("threads delay 50"), Fault::DelayThreads(Duration::from_millis(50)));
         assert_eq!(Control::parse("restart empty"), Ok(Control::Restart(true)));

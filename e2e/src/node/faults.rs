@@ -67,6 +67,17 @@ pub enum Fault {
     PauseCopy(Duration),
     /// The next copies fail after they have connected to their source; 0 takes the fault back.
     FailCopy(u32),
+    /// A write that a client or another node asked for stops when it is carried out, before it is
+    /// sent on to the copies, until this ends. Whether and to whom it is sent on then depends on
+    /// the map that the node holds then: so upstream loses writes, in an instant in which it takes
+    /// a map in.
+    HoldWrites(bool),
+    /// The record of this key becomes one that cannot be read, as a kill under load leaves some.
+    /// Only emptying the node mends it: restarts and [`Fault::Clear`] do not.
+    Damage(String),
+    /// `ping` is answered with an error until the process ends, as after a failed change, or an
+    /// access to the storage that upstream's time watcher finds too slow.
+    FallSick,
     /// A new thread towards another node does not begin until this ends.
     HoldThreads(bool),
     /// A new thread towards another node begins that much later; zero ends it.
@@ -86,6 +97,7 @@ pub(crate) struct Faults {
     silence: watch::Sender<bool>,
     refuse: watch::Sender<bool>,
     hold_copy: watch::Sender<bool>,
+    hold_writes: watch::Sender<bool>,
     hold_threads: watch::Sender<bool>,
     delay: Cell<Duration>,
     drip: Cell<Duration>,
@@ -102,6 +114,7 @@ impl Default for Faults {
             silence: watch::Sender::new(false),
             refuse: watch::Sender::new(false),
             hold_copy: watch::Sender::new(false),
+            hold_writes: watch::Sender::new(false),
             hold_threads: watch::Sender::new(false),
             delay: Cell::default(),
             drip: Cell::default(),
@@ -132,6 +145,7 @@ impl Faults {
             Fault::Silence(on) => drop(self.silence.send_replace(on)),
             Fault::Refuse(on) => drop(self.refuse.send_replace(on)),
             Fault::HoldCopy(on) => drop(self.hold_copy.send_replace(on)),
+            Fault::HoldWrites(on) => drop(self.hold_writes.send_replace(on)),
             Fault::HoldThreads(on) => drop(self.hold_threads.send_replace(on)),
             Fault::Delay(delay) => self.delay.set(delay),
             Fault::Drip(pause) => self.drip.set(pause),
@@ -147,11 +161,14 @@ impl Faults {
                 self.reports.borrow_mut().insert(report, times);
             }
             Fault::Clear => self.clear(),
+            // these two befall the storage
+            Fault::Damage(_) | Fault::FallSick => {}
         }
     }
 
     fn clear(&self) {
-        for switch in [&self.silence, &self.refuse, &self.hold_copy, &self.hold_threads] {
+        let Self { silence, refuse, hold_copy, hold_writes, hold_threads, .. } = self;
+        for switch in [silence, refuse, hold_copy, hold_writes, hold_threads] {
             switch.send_replace(false);
         }
         self.delay.set(Duration::ZERO);
@@ -210,6 +227,11 @@ impl Faults {
             tokio::time::sleep(pause).await;
         }
         until_off(&self.hold_copy).await;
+    }
+
+    /// Returns when a write that was carried out may be sent on.
+    pub(crate) async fn before_copies(&self) {
+        until_off(&self.hold_writes).await;
     }
 
     /// Returns when a new thread towards another node may begin.

@@ -106,7 +106,10 @@ async fn copy(
         })
         .await?;
         let stored = node.storage.borrow_mut().store(Verb::Import, entry);
-        stored.map_err(io::Error::other)?;
+        if let Err(error) = stored {
+            // upstream goes on with the next, and reports a complete copy
+            tracing::error!(node = node.key, %error, "an entry was not copied");
+        }
         if thread.stop.is_cancelled() {
             // upstream takes a copy that is ended between two entries for a complete one
             return Ok(connection);

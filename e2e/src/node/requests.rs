@@ -14,7 +14,7 @@ use super::counters::count;
 use super::links::Links;
 use super::proxy::{Expect, Item, PROXY_READ, PROXY_WRITE};
 use super::replication::{prefixed, replicate, with_prefix};
-use super::storage::{DiskError, Entry, Outcome, Verb};
+use super::storage::{Entry, Outcome, StorageError, Verb};
 
 const NO_PARTITION: &[u8] = b"SERVER_ERROR no partition available\r\n";
 const PROXY_FAILURE: &[u8] = b"SERVER_ERROR proxy failure\r\n";
@@ -162,6 +162,7 @@ pub(crate) async fn write(node: &Rc<Node>, prefix: &[String], write: Write) -> V
                 }
             };
             if let Some(result) = result {
+                node.faults.before_copies().await;
                 node.replication.duplicate(node, prefix, &result);
                 replicate(node, prefix, result).await;
             }
@@ -195,7 +196,7 @@ async fn await_answer(write: &Write, answer: Option<oneshot::Receiver<Vec<u8>>>)
 }
 
 /// Executes a write here: the answer, and what the copies get if it changed something.
-fn execute(node: &Node, write: &Write) -> Result<(Vec<u8>, Option<Write>), DiskError> {
+fn execute(node: &Node, write: &Write) -> Result<(Vec<u8>, Option<Write>), StorageError> {
     let mut storage = node.storage.borrow_mut();
     let counters = &node.counters;
     Ok(match write {

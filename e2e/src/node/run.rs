@@ -89,7 +89,7 @@ pub(crate) async fn run(
     let _ = ready.send(Ok(address));
     loop {
         match orders.recv().await {
-            Some(Order::Fault(fault)) => node.faults.apply(fault),
+            Some(Order::Fault(fault)) => befall(&node, fault),
             Some(Order::Reload(done)) => drop(done.send(reload(&node, &config))),
             Some(Order::Stop) => {
                 accepting.abort();
@@ -99,6 +99,18 @@ pub(crate) async fn run(
             }
             Some(Order::Kill) | None => return Exit::Killed,
         }
+    }
+}
+
+fn befall(node: &Node, fault: Fault) {
+    match fault {
+        Fault::FallSick => node.storage.borrow_mut().fall_sick(),
+        Fault::Damage(key) => {
+            if let Err(error) = node.storage.borrow_mut().damage(key.into()) {
+                tracing::error!(node = node.key, %error, "not damaged");
+            }
+        }
+        fault => node.faults.apply(fault),
     }
 }
 

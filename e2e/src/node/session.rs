@@ -20,6 +20,9 @@ use super::{dump, reconstruction, report_text, requests};
 /// First byte of the binary protocol, which upstream mostly supports and this node does not.
 const BINARY: u8 = 0x80;
 
+/// What `ping` is answered with once a change has failed, until the process ends.
+const SICK: &[u8] = b"SERVER_ERROR storage error\r\n";
+
 /// Why a connection is over.
 pub(crate) enum End {
     /// The peer closed, quit, was silent for too long, or is to be closed.
@@ -103,12 +106,13 @@ impl Session {
         if let Command::Dump(dump) = &request.command {
             return dump::serve(self, dump).await;
         }
-        // a request that is done is answered; one that waits is left by `kill`
+        // upstream's `kill` waits for a change that has begun; other requests that wait are left
+        let changes = matches!(request.command, Command::Write(_));
         let stop = self.thread.stop.clone();
         let answer = tokio::select! {
             biased;
             answer = self.execute(request) => answer?,
-            () = stop.cancelled() => return Err(End::Closed),
+            () = stop.cancelled(), if !changes => return Err(End::Closed),
         };
         self.answer(op, &answer).await
     }
@@ -121,6 +125,7 @@ impl Session {
             Command::Write(write) => requests::write(&node, &request.prefix, write).await,
             Command::NodeSync { version } => self.node_sync(version).await?,
             Command::FlushAll { noreply } => flush_all(&node, noreply),
+            Command::Ping if node.storage.borrow().is_sick() => SICK.to_vec(),
             Command::Ping => b"OK\r\n".to_vec(),
             Command::Version => b"VERSION flare-1.3.4\r\n".to_vec(),
             Command::Verbosity { noreply: true } | Command::Nothing => Vec::new(),

@@ -56,11 +56,11 @@ impl Thread {
     /// What `kill` does. A thread with a queue ends when it is done with the request that it is at,
     /// and has one try less for that with each `kill`, as upstream's: a signal ends its wait.
     fn kill(&self) {
+        self.state.set("killed");
         if self.backlog.is_none() {
             self.stop.cancel();
             return;
         }
-        self.state.set("killed");
         self.killed.set(true);
         self.interrupt.notify_one();
     }

@@ -10,6 +10,7 @@ pub mod cases;
 pub mod client;
 pub mod cluster;
 pub mod context;
+pub mod damage;
 mod eventually;
 pub mod http;
 pub mod index;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::Signal;
 
 use super::client::Client;
+use super::damage::damage_flared;
 use super::eventually::{PATIENCE, eventually};
 use super::map::NodeMap;
 use super::process::{Process, Program};
@@ -328,6 +329,15 @@ impl Node {
         let answer = Client::connect(control).await?.command(line).await?;
         ensure!(!answer.starts_with("ERROR"), "{} answered `{line}`: {answer}", self.label);
         Ok(answer)
+    }
+
+    /// The record of that key cannot be read any more, from now on and until the node is emptied:
+    /// what a kill under load does to a few. A write that meets it fails, and then every `ping`.
+    pub async fn damage(&self, key: &str) -> Result<()> {
+        if self.is_real() {
+            return damage_flared(&self.data, key);
+        }
+        self.order(&format!("storage damage {key}")).await.map(drop)
     }
 
     /// Waits until its process is in the kernel's stopped state.

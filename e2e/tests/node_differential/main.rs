@@ -1,6 +1,6 @@
 //! The same requests to upstream's flared and to the stand-in, side by side: whatever differs is
-//! for the stand-in to mend. Runs only where `FLARE_REAL_FLARED` names upstream's program, which
-//! is not part of this repository.
+//! for the stand-in to mend. `FLARE_REAL_FLARED` names upstream's program, which is not part of
+//! this repository; so these tests run only with `--ignored` or `--include-ignored`.
 
 mod scripts;
 #[path = "../node_replay/shape.rs"]
@@ -8,11 +8,12 @@ mod shape;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use scripts::{SCRIPTS, WAIT};
+use flare_e2e::suite::damage::damage_flared;
+use scripts::{DAMAGED, SCRIPTS, WAIT};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ const META: &str = "META partition-size 1024\r\nMETA key-hash-algorithm simple\r
 struct Program {
     child: Child,
     port: u16,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Drop for Program {
@@ -50,21 +51,26 @@ impl Program {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        Self { child, port, _data: data }
+        Self { child, port, data }
     }
 
     fn connect(&self) -> BufReader<TcpStream> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-                    return BufReader::new(stream);
-                }
-                Err(error) => assert!(Instant::now() < end, "no connection: {error}"),
+        connect(self.port)
+    }
+}
+
+/// As soon as somebody listens there.
+fn connect(port: u16) -> BufReader<TcpStream> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                return BufReader::new(stream);
             }
-            std::thread::sleep(Duration::from_millis(10));
+            Err(error) => assert!(Instant::now() < end, "no connection: {error}"),
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -130,33 +136,89 @@ fn run(node: &Program) -> Vec<Vec<Vec<u8>>> {
     answers
 }
 
+/// Upstream's program.
+fn real() -> PathBuf {
+    let path = std::env::var_os("FLARE_REAL_FLARED");
+    path.expect("FLARE_REAL_FLARED names upstream's flared").into()
+}
+
+/// An index, the stand-in's program, and a port for both nodes: one after the other under one name,
+/// so that the name need not be taken out of the answers.
+fn stage() -> (u16, &'static Path, u16) {
+    let index = free_listener();
+    let index_port = index.local_addr().expect("a port").port();
+    let port = free_listener().local_addr().expect("a port").port();
+    std::thread::spawn(move || serve_index(&index, port));
+    (index_port, Path::new(env!("CARGO_BIN_EXE_flare-e2e")), port)
+}
+
+/// What was answered differently, in words.
+fn differences<'a>(
+    requests: impl Iterator<Item = &'a &'a str>,
+    real: &[Vec<Vec<u8>>],
+    ours: &[Vec<Vec<u8>>],
+) -> String {
+    let text = |lines: &[Vec<u8>]| String::from_utf8_lossy(&lines.concat()).into_owned();
+    let all = requests.zip(real).zip(ours).filter(|((_, real), ours)| !same(real, ours));
+    let told = all.map(|((request, real), ours)| {
+        format!("{request:?}\n  {:?}\n  {:?}\n", text(real), text(ours))
+    });
+    told.collect()
+}
+
 fn same(real: &[Vec<u8>], ours: &[Vec<u8>]) -> bool {
     let equal = |(real, ours): (&Vec<u8>, &Vec<u8>)| shape::matches(real, ours);
     real.len() == ours.len() && real.iter().zip(ours).all(equal)
 }
 
 #[test]
+#[ignore = "needs upstream's flared"]
 fn both_programs_answer_alike() {
-    let Some(real) = std::env::var_os("FLARE_REAL_FLARED") else {
-        eprintln!("skipped: FLARE_REAL_FLARED names no flared");
-        return;
-    };
-    let index = free_listener();
-    let index_port = index.local_addr().unwrap().port();
-    let port = free_listener().local_addr().unwrap().port();
-    std::thread::spawn(move || serve_index(&index, port));
-    // one after the other under one name, so that the name need not be taken out of the answers
-    let expected = run(&Program::start(Path::new(&real), &[], port, index_port));
-    let stand_in = Path::new(env!("CARGO_BIN_EXE_flare-e2e"));
-    let seen = run(&Program::start(stand_in, &["node"], port, index_port));
+    let (index, stand_in, port) = stage();
+    let expected = run(&Program::start(&real(), &[], port, index));
+    let seen = run(&Program::start(stand_in, &["node"], port, index));
     let requests = SCRIPTS.iter().flat_map(|script| script.iter()).filter(|r| **r != WAIT);
-    let text = |lines: &[Vec<u8>]| String::from_utf8_lossy(&lines.concat()).into_owned();
-    let mut different = Vec::new();
-    for ((request, real), ours) in requests.zip(&expected).zip(&seen) {
-        if !same(real, ours) {
-            different.push(format!("{request:?}\n  {:?}\n  {:?}", text(real), text(ours)));
-        }
-    }
-    assert!(different.is_empty(), "request, upstream, stand-in:\n{}", different.join("\n"));
+    let different = differences(requests, &expected, &seen);
+    assert!(different.is_empty(), "request, upstream, stand-in:\n{different}");
     assert!(expected.len() > 150, "all scripts were played");
+}
+
+/// The answers before and after the record of one key is damaged. Upstream's dumps have all other
+/// keys then, and end with `END` or as cancelled, by what their thread did before: that is left
+/// out.
+fn damaged(node: &Program, damage: impl FnOnce(&Program)) -> Vec<Vec<Vec<u8>>> {
+    let mut connection = node.connect();
+    let mut ask = |request: &&str| {
+        let mut lines = ask(&mut connection, request);
+        lines.truncate(lines.len() - usize::from(request.starts_with("dump")));
+        lines
+    };
+    let (before, after) = DAMAGED;
+    let mut answers: Vec<_> = before.iter().map(&mut ask).collect();
+    damage(node);
+    answers.extend(after.iter().map(ask));
+    answers
+}
+
+#[test]
+#[ignore = "needs upstream's flared"]
+fn both_programs_bear_damage_alike() {
+    let (index, stand_in, port) = stage();
+    let expected = damaged(&Program::start(&real(), &[], port, index), |node| {
+        damage_flared(node.data.path(), "bad").expect("a record");
+    });
+    let control = free_listener().local_addr().unwrap().port();
+    let ours = ["node", "--control", &control.to_string()];
+    let seen = damaged(&Program::start(stand_in, &ours, port, index), |_| {
+        let mut control = connect(control);
+        control.get_mut().write_all(b"storage damage bad\n").expect("an order taken");
+        let mut answer = String::new();
+        control.read_line(&mut answer).expect("an answer");
+        assert_eq!(answer, "OK\n");
+    });
+    let requests = DAMAGED.0.iter().chain(DAMAGED.1);
+    let different = differences(requests, &expected, &seen);
+    assert!(different.is_empty(), "request, upstream, stand-in:\n{different}");
+    let sick = b"SERVER_ERROR storage error\r\n".to_vec();
+    assert!(expected.contains(&vec![sick]), "it is never sick");
 }

@@ -140,3 +140,45 @@ pub(crate) const SCRIPTS: &[&[&str]] = &[
         "stats",
     ],
 ];
+
+/// What is sent before and after the record of the key `bad` is damaged, on one connection.
+pub(crate) const DAMAGED: (&[&str], &[&str]) = (
+    &["set good 0 0 1\r\nx", "set bad 7 0 1\r\nx", "set third 0 0 1\r\nx"],
+    &[
+        // what reads it, and what needs it, finds nothing
+        "ping",
+        "get bad",
+        "gets good bad third",
+        "delete bad",
+        "incr bad 1",
+        "touch bad 0",
+        "gat bad 0",
+        "append bad 0 0 1\r\ny",
+        "replace bad 0 0 1\r\ny",
+        "cas bad 0 0 1 1\r\ny",
+        "<a:1>delete bad 0 1",
+        "dump_key",
+        "dump",
+        "ping",
+        // what would write it fails, and from then on every ping
+        "set bad 0 0 1\r\ny",
+        "ping",
+        "add bad 0 0 1\r\ny",
+        "set bad 0 0 1 9\r\ny",
+        "get bad",
+        "set good 0 0 1\r\ny",
+        "gets good",
+        "set new 0 0 1\r\ny",
+        "incr new 1",
+        "delete new",
+        "stats",
+        "dump",
+        "ping",
+        // who is empty has no damage any more, and is sick still
+        "flush_all",
+        "set bad 0 0 1\r\nz",
+        "gets bad",
+        "dump",
+        "ping",
+    ],
+);

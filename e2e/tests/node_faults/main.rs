@@ -2,6 +2,7 @@
 //! restarted, made to fail. The index here is a few lines that answer and take notes.
 
 mod cold;
+mod storage;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;

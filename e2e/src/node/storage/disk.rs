@@ -17,6 +17,9 @@ use super::Entry;
 /// Key to flag, expire, version, data.
 const ENTRIES: TableDefinition<&[u8], (u32, u64, u64, &[u8])> = TableDefinition::new("entries");
 
+/// Keys whose records are damaged.
+const DAMAGED: TableDefinition<&[u8], ()> = TableDefinition::new("damaged");
+
 /// The database file in the data directory.
 pub(crate) const FILE_NAME: &str = "flare.redb";
 
@@ -93,6 +96,32 @@ impl Disk {
         Ok(entries)
     }
 
+    /// The keys whose records are damaged.
+    pub(super) fn damaged(&self) -> Result<Vec<Bytes>, DiskError> {
+        self.context((|| {
+            let read = self.database.begin_read()?;
+            let table = match read.open_table(DAMAGED) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let key = |row: Result<(redb::AccessGuard<'_, &[u8]>, _), redb::StorageError>| {
+                row.map(|(key, _)| Bytes::copy_from_slice(key.value()))
+            };
+            Ok(table.iter()?.map(key).collect::<Result<_, _>>()?)
+        })())
+    }
+
+    /// Makes a record one that cannot be read any more.
+    pub(super) fn damage(&self, key: &[u8]) -> Result<(), DiskError> {
+        self.context((|| {
+            let write = self.database.begin_write()?;
+            write.open_table(ENTRIES)?.remove(key)?;
+            write.open_table(DAMAGED)?.insert(key, ())?;
+            Ok(write.commit()?)
+        })())
+    }
+
     pub(super) fn put(&self, entry: &Entry) -> Result<(), DiskError> {
         self.context((|| {
             let write = self.database.begin_write()?;
@@ -114,6 +143,7 @@ impl Disk {
         self.context((|| {
             let write = self.database.begin_write()?;
             write.delete_table(ENTRIES)?;
+            write.delete_table(DAMAGED)?;
             Ok(write.commit()?)
         })())
     }

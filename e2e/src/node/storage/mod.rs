@@ -9,8 +9,8 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 
-use disk::Disk;
-pub(crate) use disk::{DiskError, FILE_NAME};
+pub(crate) use disk::FILE_NAME;
+use disk::{Disk, DiskError};
 use table::Table;
 use tombstones::{Tombstone, Tombstones};
 
@@ -56,6 +56,16 @@ pub(crate) enum Outcome {
     NotFound,
 }
 
+/// Why an entry could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StorageError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// There is a record of this key, and it cannot be read.
+    #[error("the record of {0:?} is damaged")]
+    Damaged(Bytes),
+}
+
 /// Why there is no entry to go on with.
 enum Life {
     Alive,
@@ -69,6 +79,8 @@ pub(crate) struct Storage {
     table: Table,
     tombstones: Tombstones,
     disk: Option<Disk>,
+    /// Whether a change has failed: upstream remembers that until its process ends.
+    sick: bool,
     /// Whether a `dump`, `dump_key` or the dump of a cluster replication is under way.
     iterating: bool,
     /// Counts the flushes: an iteration does not survive one.
@@ -77,16 +89,18 @@ pub(crate) struct Storage {
 
 impl Storage {
     /// In memory, or in a directory that must exist.
-    pub(crate) fn open(directory: Option<&Path>, tombstones: usize) -> Result<Self, DiskError> {
+    pub(crate) fn open(directory: Option<&Path>, tombstones: usize) -> Result<Self, StorageError> {
         let disk = directory.map(Disk::open).transpose()?;
         let mut table = Table::default();
         if let Some(disk) = &disk {
             disk.load()?.into_iter().for_each(|entry| table.insert(entry));
+            disk.damaged()?.into_iter().for_each(|key| table.damage(key));
         }
         Ok(Self {
             table,
             tombstones: Tombstones::new(tombstones),
             disk,
+            sick: false,
             iterating: false,
             generation: 0,
         })
@@ -107,7 +121,7 @@ impl Storage {
     }
 
     /// The `set` family; `given.version` 0 means that none was given.
-    pub(crate) fn store(&mut self, verb: Verb, given: Entry) -> Result<Outcome, DiskError> {
+    pub(crate) fn store(&mut self, verb: Verb, given: Entry) -> Result<Outcome, StorageError> {
         let (life, version) = self.current(&given.key);
         let alive = matches!(life, Life::Alive);
         let gone = matches!(life, Life::Gone);
@@ -150,16 +164,46 @@ impl Storage {
         entry.expire = old.expire;
     }
 
-    fn put(&mut self, entry: Entry) -> Result<(), DiskError> {
-        if let Some(disk) = &self.disk {
-            disk.put(&entry)?;
-        }
+    fn put(&mut self, entry: Entry) -> Result<(), StorageError> {
+        let written = self.write(&entry);
+        self.sick |= written.is_err();
+        written?;
         self.table.insert(entry);
         Ok(())
     }
 
+    fn write(&self, entry: &Entry) -> Result<(), StorageError> {
+        if self.table.is_damaged(&entry.key) {
+            return Err(StorageError::Damaged(entry.key.clone()));
+        }
+        match &self.disk {
+            Some(disk) => Ok(disk.put(entry)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Does to the record of a key what a kill under load can do to upstream's: it is counted, and
+    /// cannot be read, nor written until all is flushed. Everything else goes on.
+    pub(crate) fn damage(&mut self, key: Bytes) -> Result<(), StorageError> {
+        if let Some(disk) = &self.disk {
+            disk.damage(&key)?;
+        }
+        self.table.damage(key);
+        Ok(())
+    }
+
+    /// Has it show for the rest of its life that something failed, as upstream does after a failed
+    /// change, or when its time watcher finds an access too slow.
+    pub(crate) fn fall_sick(&mut self) {
+        self.sick = true;
+    }
+
+    pub(crate) fn is_sick(&self) -> bool {
+        self.sick
+    }
+
     /// Changes the expire of an entry that is alive; the version stays.
-    pub(crate) fn touch(&mut self, key: &[u8], expire: u64) -> Result<Option<Entry>, DiskError> {
+    pub(crate) fn touch(&mut self, key: &[u8], expire: u64) -> Result<Option<Entry>, StorageError> {
         let Some(entry) = self.get(key)? else { return Ok(None) };
         let entry = Entry { expire, ..entry };
         self.put(entry.clone())?;
@@ -172,7 +216,7 @@ impl Storage {
         key: &[u8],
         amount: u64,
         up: bool,
-    ) -> Result<Option<Entry>, DiskError> {
+    ) -> Result<Option<Entry>, StorageError> {
         let Some(mut entry) = self.get(key)? else { return Ok(None) };
         let value = leading_number(&entry.data);
         let value = if up { value.saturating_add(amount) } else { value.saturating_sub(amount) };
@@ -188,7 +232,7 @@ impl Storage {
         key: &Bytes,
         expire: u64,
         version: u64,
-    ) -> Result<Option<u64>, DiskError> {
+    ) -> Result<Option<u64>, StorageError> {
         let (life, current) = self.current(key);
         if version != 0 && version < current {
             return Ok(None);
@@ -205,7 +249,7 @@ impl Storage {
         Ok((removed.is_some() && matches!(life, Life::Alive)).then_some(stone.version))
     }
 
-    fn take(&mut self, key: &[u8]) -> Result<Option<Entry>, DiskError> {
+    fn take(&mut self, key: &[u8]) -> Result<Option<Entry>, StorageError> {
         if self.table.get(key).is_none() {
             return Ok(None);
         }
@@ -216,7 +260,7 @@ impl Storage {
     }
 
     /// The entry, if it is alive; a dead one is removed by this.
-    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Entry>, DiskError> {
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<Entry>, StorageError> {
         match self.table.get(key) {
             Some(entry) if entry.expired(unix_seconds()) => {
                 let key = entry.key.clone();
@@ -228,7 +272,7 @@ impl Storage {
     }
 
     /// Empties storage and tombstones.
-    pub(crate) fn flush(&mut self) -> Result<(), DiskError> {
+    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
         if let Some(disk) = &self.disk {
             disk.clear()?;
         }

@@ -1,7 +1,7 @@
 //! The entries in memory, in the order in which upstream's hash file would iterate over them: the
 //! order of first insertion, a record of the same size taking the place of a removed one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -15,6 +15,8 @@ const ALIGNMENT: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: HashMap<Bytes, (u64, Entry)>,
+    /// Keys whose records cannot be read: as if they were not there, and in the way of new ones.
+    damaged: HashSet<Bytes>,
     order: BTreeMap<u64, Bytes>,
     /// Places of removed records by their size.
     free: BTreeMap<usize, BTreeSet<u64>>,
@@ -69,12 +71,21 @@ impl Table {
         Some(entry)
     }
 
+    pub(super) fn damage(&mut self, key: Bytes) {
+        self.remove(&key);
+        self.damaged.insert(key);
+    }
+
+    pub(super) fn is_damaged(&self, key: &[u8]) -> bool {
+        self.damaged.contains(key)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.damaged.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
