@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::fuzz;
 use crate::run;
+use crate::skips;
 use crate::tally::Tally;
 use crate::test::{self, cargo};
 
@@ -34,5 +35,6 @@ pub(crate) fn main() -> Result<ExitCode> {
     if kubernetes {
         test::kubernetes(&mut tally);
     }
+    skips::judge(&mut tally);
     Ok(test::finish(&tally))
 }

@@ -16,6 +16,7 @@ mod image;
 mod install;
 mod retry;
 mod run;
+mod skips;
 mod tally;
 mod test;
 

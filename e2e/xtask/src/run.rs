@@ -21,20 +21,16 @@ pub(crate) fn must(command: &mut Command) -> Result<()> {
 /// Runs a test program and counts what it reports. A program that fails without naming a failed
 /// test counts as one failure, so that a crash is never a success.
 pub(crate) fn counted(part: &str, dialect: Dialect, command: &mut Command) -> Row {
-    let (mut passed, mut failed) = (0, 0);
-    let end = each_line(command, |line| {
-        let (more_passed, more_failed) = dialect.count(line);
-        passed += more_passed;
-        failed += more_failed;
-    });
+    let mut row = Row::new(part);
+    let end = each_line(command, |line| row.read(dialect, line));
     if let Err(error) = end {
         eprintln!("{part}: {error:#}");
-        failed = failed.max(1);
-    } else if passed + failed == 0 {
+        row.failed = row.failed.max(1);
+    } else if row.passed + row.failed == 0 {
         eprintln!("{part}: no test ran");
-        failed = 1;
+        row.failed = 1;
     }
-    Row { part: part.to_owned(), passed, failed }
+    row
 }
 
 /// Runs a step that either succeeds or not; only its failure counts.
@@ -49,7 +45,7 @@ pub(crate) fn step(part: &str, work: impl FnOnce() -> Result<()>) -> Row {
         }
     };
     say!("== {part}: {} s", started.elapsed().as_secs());
-    Row { part: part.to_owned(), passed: 0, failed }
+    Row { failed, ..Row::new(part) }
 }
 
 fn each_line(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<()> {

@@ -1,4 +1,13 @@
-//! Counts what passed and what failed, from the words that test programs print.
+//! Counts what passed, what failed and what was skipped, from the words that test programs print.
+
+/// A test that did not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Skip {
+    /// The test, as its program names it.
+    pub(crate) test: String,
+    /// Why, in the program's words; empty if it gives no reason.
+    pub(crate) why: String,
+}
 
 /// What one part of the tests came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +18,34 @@ pub(crate) struct Row {
     pub(crate) passed: u64,
     /// Tests that failed; a part that could not run at all counts as one.
     pub(crate) failed: u64,
+    /// Tests that did not run: they prove nothing, and count neither way.
+    pub(crate) skipped: Vec<Skip>,
+}
+
+impl Row {
+    /// A part of which nothing is known yet.
+    pub(crate) fn new(part: &str) -> Self {
+        Self { part: part.to_owned(), passed: 0, failed: 0, skipped: Vec::new() }
+    }
+
+    /// Takes in one line of output.
+    pub(crate) fn read(&mut self, dialect: Dialect, line: &str) {
+        match dialect {
+            Dialect::Cargo => {
+                if let Some((passed, failed)) = cargo_result(line) {
+                    self.passed += passed;
+                    self.failed += failed;
+                }
+                self.skipped.extend(cargo_skip(line));
+            }
+            Dialect::Tap => match tap_result(line) {
+                Some((true, None)) => self.passed += 1,
+                Some((_, Some(skip))) => self.skipped.push(skip),
+                Some((false, None)) => self.failed += 1,
+                None => {}
+            },
+        }
+    }
 }
 
 /// All parts so far.
@@ -36,17 +73,32 @@ impl Tally {
         self.rows.iter().map(|row| row.failed).sum()
     }
 
-    /// A line per part, then the sum alone on the last line.
+    /// Every test that did not run.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = &Skip> {
+        self.rows.iter().flat_map(|row| &row.skipped)
+    }
+
+    /// Every test that did not run, a line per part, then the sum alone on the last line.
     pub(crate) fn summary(&self) -> String {
         let mut text = String::from("\n");
+        for Skip { test, why } in self.skipped() {
+            text.push_str(&format!("skipped {test}: {why}\n"));
+        }
         for row in &self.rows {
             let mark = if row.failed == 0 { "ok    " } else { "FAILED" };
-            let Row { part, passed, failed } = row;
-            text.push_str(&format!("{mark} {part}: {passed} passed, {failed} failed.\n"));
+            let counts = counts(row.passed, row.failed, row.skipped.len());
+            text.push_str(&format!("{mark} {}: {counts}.\n", row.part));
         }
-        text.push_str(&format!("{} passed, {} failed\n", self.passed(), self.failed()));
+        let sum = counts(self.passed(), self.failed(), self.skipped().count());
+        text.push_str(&sum);
+        text.push('\n');
         text
     }
+}
+
+fn counts(passed: u64, failed: u64, skipped: usize) -> String {
+    let known = format!("{passed} passed, {failed} failed");
+    if skipped == 0 { known } else { format!("{known}, {skipped} skipped") }
 }
 
 /// How a test program says what passed.
@@ -59,22 +111,29 @@ pub(crate) enum Dialect {
     Tap,
 }
 
-impl Dialect {
-    /// What this line of output adds: tests passed, tests failed.
-    pub(crate) fn count(self, line: &str) -> (u64, u64) {
-        match self {
-            Self::Cargo => cargo_result(line).unwrap_or((0, 0)),
-            Self::Tap if is_tap_result(line, "ok ") => (1, 0),
-            Self::Tap if is_tap_result(line, "not ok ") => (0, 1),
-            Self::Tap => (0, 0),
-        }
+/// Whether a line reports a success, and what was skipped instead of run.
+fn tap_result(line: &str) -> Option<(bool, Option<Skip>)> {
+    let (good, rest) = match line.strip_prefix("not ok ") {
+        Some(rest) => (false, rest),
+        None => (true, line.strip_prefix("ok ")?),
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, name) = rest.split_at(digits);
+    if number.is_empty() {
+        return None;
     }
+    let skip = name.split_once("# SKIP").map(|(name, why)| Skip {
+        test: name.trim_start_matches([' ', '-']).trim_end().to_owned(),
+        why: why.trim().to_owned(),
+    });
+    Some((good, skip))
 }
 
-fn is_tap_result(line: &str, word: &str) -> bool {
-    let Some(rest) = line.strip_prefix(word) else { return false };
-    // A skipped test proves nothing: it counts neither way.
-    rest.starts_with(|first: char| first.is_ascii_digit()) && !rest.contains("# SKIP")
+/// `test cases::slow ... ignored, the reason`
+fn cargo_skip(line: &str) -> Option<Skip> {
+    let (test, end) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
+    let why = end.trim_start_matches(',').trim();
+    Some(Skip { test: test.to_owned(), why: why.to_owned() })
 }
 
 fn cargo_result(line: &str) -> Option<(u64, u64)> {
@@ -89,34 +148,47 @@ fn cargo_result(line: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    fn count(dialect: Dialect, output: &str) -> (u64, u64) {
-        output
-            .lines()
-            .map(|line| dialect.count(line))
-            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    fn read(dialect: Dialect, output: &str) -> Row {
+        let mut row = Row::new("part");
+        output.lines().for_each(|line| row.read(dialect, line));
+        row
+    }
+
+    fn skip(test: &str, why: &str) -> Skip {
+        Skip { test: test.to_owned(), why: why.to_owned() }
     }
 
     #[test]
     fn counts_every_test_program_of_a_cargo_test() {
-        let output = "running 3 tests\ntest a ... ok\n\
-            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\
-            test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured\n";
-        assert_eq!(count(Dialect::Cargo, output), (4, 2));
+        let output = "running 4 tests\ntest a ... ok\ntest b::c ... ignored, needs a thing\n\
+            test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+            test d ... ignored\n\
+            test result: FAILED. 1 passed; 2 failed; 1 ignored; 0 measured\n";
+        let row = read(Dialect::Cargo, output);
+        assert_eq!((row.passed, row.failed), (4, 2));
+        assert_eq!(row.skipped, [skip("b::c", "needs a thing"), skip("d", "")]);
     }
 
     #[test]
-    fn counts_tap_results_but_not_subtests_plans_or_skips() {
-        let output = "TAP version 14\n1..4\nok 1 - registers\nnot ok 2 - fails over\n    \
-            ok 1 - a step\nok 3 - no browser # SKIP\nok then\n# ok 4\nok 4\n";
-        assert_eq!(count(Dialect::Tap, output), (2, 1));
+    fn counts_tap_results_but_not_subtests_or_plans() {
+        let output = "TAP version 14\n1..5\nok 1 - registers\nnot ok 2 - fails over\n    \
+            ok 1 - a step\nok 3 - cut/wire # SKIP needs nft\nok 4 # SKIP\nok then\n# ok 4\nok 5\n";
+        let row = read(Dialect::Tap, output);
+        assert_eq!((row.passed, row.failed), (2, 1));
+        assert_eq!(row.skipped, [skip("cut/wire", "needs nft"), skip("", "")]);
     }
 
     #[test]
-    fn the_sum_stands_alone_on_the_last_line() {
+    fn the_sum_stands_alone_on_the_last_line_and_says_what_was_skipped() {
         let mut tally = Tally::default();
-        tally.add(Row { part: "unit".into(), passed: 5, failed: 0 });
-        tally.add(Row { part: "suites".into(), passed: 2, failed: 1 });
-        assert_eq!(tally.summary().lines().last(), Some("7 passed, 1 failed"));
+        tally.add(Row { passed: 5, ..Row::new("unit") });
+        assert_eq!(tally.summary().lines().last(), Some("5 passed, 0 failed"));
+        let skipped = vec![skip("cut/wire", "needs nft")];
+        tally.add(Row { passed: 2, failed: 1, skipped, ..Row::new("suites") });
+        let summary = tally.summary();
+        assert_eq!(summary.lines().last(), Some("7 passed, 1 failed, 1 skipped"));
+        assert!(summary.contains("suites: 2 passed, 1 failed, 1 skipped."), "{summary}");
+        assert!(summary.contains("skipped cut/wire: needs nft\n"), "{summary}");
         assert!(!tally.is_good());
     }
 
