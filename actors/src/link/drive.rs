@@ -119,9 +119,10 @@ impl NodeLink {
                     let reading_at = self.queue_watches.iter().map(|watch| watch.next_at).min();
                     let forget_at = self.forgettable.iter().map(|key| key.at).min();
                     let look_at = self.stuck_watch.as_ref().map(|watch| watch.next_at);
-                    let connections_at = self.connections_due();
-                    [push_at, ping_at, reading_at, forget_at, look_at, connections_at]
+                    let looks = [look_at, self.connections_due(), self.hunt_due()];
+                    [push_at, ping_at, reading_at, forget_at]
                         .into_iter()
+                        .chain(looks)
                         .flatten()
                         .fold(self.observe_at, Instant::min)
                 }
@@ -224,7 +225,7 @@ impl NodeLink {
             info!(parent: &self.span, intent = order.intent, "not emptied: another process");
             self.tell_emptied(order.intent, false);
         }
-        if let Some(question) = self.next_of_hunt() {
+        if let Some(question) = self.next_of_hunt(now) {
             return Some(question);
         }
         if self.is_queue_to_read(now) {

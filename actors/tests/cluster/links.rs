@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use flare_actors::overview::SwitchMaster;
-use flare_core::topology::{HandoverHow, HandoverWay};
-
 use crate::rig::{Rig, eventually, simulated};
 
 #[test]
@@ -189,33 +186,5 @@ fn a_killed_link_is_made_again() {
         assert_eq!(rig.order(&format!("kill {link}")).await, "OK\r\n");
         eventually("another connection", || observed(&node) > before).await;
         assert_eq!(rig.entry(1001), "proxy active");
-    });
-}
-
-#[test]
-fn the_clients_of_a_master_that_is_swapped_are_ended_at_once() {
-    simulated(async {
-        let rig = Rig::start();
-        let master = rig.joined(1001).await;
-        let slave = rig.joined(1002).await;
-        for order in ["role 127.0.0.1 1001 master 1 0", "role 127.0.0.1 1002 slave 1 0"] {
-            assert_eq!(rig.order(&format!("node {order}")).await, "OK\r\n");
-        }
-        assert_eq!(rig.order("node state 127.0.0.1 1002 active").await, "OK\r\n");
-        let has_map = |version| [&master, &slave].iter().all(|n| n.behave().version == version);
-        eventually("the map", || has_map(rig.version())).await;
-        // Nothing else is asked for most of a second, since pings have just been answered.
-        let pings = || master.asked().iter().filter(|asked| asked.line == "ping").count();
-        let before = pings();
-        eventually("a ping", || pings() > before).await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        let ordered = rig.now();
-        let how = HandoverHow { way: HandoverWay::Pause, end_clients: true };
-        let swap = SwitchMaster { partition: 0, to: None, how };
-        let swapped = rig.cluster.topology.send(swap).await.expect("the topology answers");
-        assert_eq!(swapped, Ok(()));
-        let kill = master.asked().iter().find(|asked| asked.line == "kill 12").cloned();
-        let at = kill.expect("the client is ended").at;
-        assert!(at - ordered <= 10, "{} ms", at - ordered);
     });
 }

@@ -30,6 +30,10 @@ pub(crate) struct Behaviour {
     pub(crate) waiting: Vec<Waiting>,
     /// The thread types of the nodes that it is only making connections to.
     pub(crate) connecting: Vec<u32>,
+    /// How often it still shows its only client when that was ended.
+    pub(crate) client_lasts: u32,
+    /// Was its client ended?
+    pub(crate) client_ended: bool,
 }
 
 /// A connection to another node on which a request is under way and another waits behind it.
@@ -81,6 +85,8 @@ impl FakeNode {
                 version: 0,
                 waiting: Vec::new(),
                 connecting: Vec::new(),
+                client_lasts: 0,
+                client_ended: false,
             })),
             asked: Rc::default(),
             life: Rc::new(RefCell::new(watch::Sender::new(()))),
@@ -222,10 +228,17 @@ impl FakeNode {
                     + &waiting.chain(connecting).collect::<String>()
                     + "END\r\n"
             }
+            "stats threads request" if behaviour.client_ended && behaviour.client_lasts == 0 => {
+                "END\r\n".into()
+            }
             "stats threads request" => {
+                behaviour.client_lasts -= u32::from(behaviour.client_ended);
                 "STAT 12:type 1\r\nSTAT 12:peer 10.0.0.9:59534\r\nEND\r\n".into()
             }
-            "kill 12" => "OK\r\n".into(),
+            "kill 12" => {
+                behaviour.client_ended = true;
+                "OK\r\n".into()
+            }
             kill if kill.starts_with("kill ") => {
                 let ended = |it: &&mut Waiting| kill == format!("kill {}", it.thread);
                 behaviour.waiting.iter_mut().filter(ended).for_each(|it| it.tries -= 1);
