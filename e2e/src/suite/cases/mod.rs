@@ -8,6 +8,7 @@ mod failover;
 mod false_alarms;
 mod flapping;
 mod handover;
+mod handover_held;
 mod handover_steps;
 mod handover_troubles;
 mod index_faults;
@@ -56,6 +57,7 @@ const SUITES: &[&[Case]] = &[
     copying::CASES,
     scale_out::CASES,
     handover::CASES,
+    handover_held::CASES,
     handover_steps::CASES,
     sync_mode::CASES,
     writers::CASES,
