@@ -35,9 +35,11 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
         Blocked::MasterDown { partition } => format!(
             "Partition {partition} has no master: it is down and no active slave can take over. \
              Its keys can be neither read nor written until the old master is back; start that \
-             node again with its data. Is that lost for good? Then choose a copy to go on with, by \
-             the evidence that `flare-operator status` lists: flare-operator recover {partition} \
-             --from NAME:PORT."
+             node again with its data, also if it runs and answers pings with `storage error`: \
+             then it serves until a write meets what is damaged, so have another node make a copy \
+             at once (spec.replicas). Is its data lost for good? Then choose a copy to go on with, \
+             by the evidence that `flare-operator status` lists: flare-operator recover \
+             {partition} --from NAME:PORT."
         ),
         Blocked::LeavingMaster { partition, node } => format!(
             "{node} is to be stopped and is still the master of partition {partition}: stopped \

@@ -13,7 +13,7 @@ use flare_e2e::node::{RegistrationError, StartError};
 use flare_e2e::suite::ports::Ports;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 /// Longest wait for anything: far above what an idle or a loaded machine needs.
@@ -25,19 +25,23 @@ const META: &str = "META partition-type modular\r\nMETA partition-modular-hint 1
 struct Index {
     address: SocketAddr,
     reports: mpsc::UnboundedReceiver<String>,
+    /// Is a `shutdown` left without an answer?
+    withholds: watch::Sender<bool>,
 }
 
 impl Index {
     async fn start(answer_add: &'static str) -> Self {
+        let withholds = watch::Sender::new(false);
+        let withheld = withholds.clone();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (sender, reports) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer_add, sender.clone()));
+                tokio::spawn(serve(stream, answer_add, sender.clone(), withheld.subscribe()));
             }
         });
-        Self { address, reports }
+        Self { address, reports, withholds }
     }
 
     async fn report(&mut self) -> String {
@@ -59,7 +63,12 @@ impl Index {
     }
 }
 
-async fn serve(mut stream: TcpStream, add: &str, reports: mpsc::UnboundedSender<String>) {
+async fn serve(
+    mut stream: TcpStream,
+    add: &str,
+    reports: mpsc::UnboundedSender<String>,
+    mut withheld: watch::Receiver<bool>,
+) {
     let (reader, mut writer) = stream.split();
     let mut lines = BufReader::new(reader).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -67,7 +76,11 @@ async fn serve(mut stream: TcpStream, add: &str, reports: mpsc::UnboundedSender<
             "meta" => META,
             _ if line.starts_with("node add") => add,
             _ => {
+                let ends = line.starts_with("shutdown");
                 let _ = reports.send(line);
+                if ends {
+                    let _ = withheld.wait_for(|withheld| !withheld).await;
+                }
                 "OK\r\n"
             }
         };
@@ -317,6 +330,30 @@ async fn a_taken_port_is_an_error_that_names_it() {
     let config = NodeConfig::new("127.0.0.1", port, &index.address.to_string());
     let error = StandInNode::start(config).await.unwrap_err();
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+}
+
+/// As upstream's, of whose 136,696 writes that were acknowledged in 39 orderly ends in sync mode
+/// none was missing at the slave.
+#[tokio::test]
+async fn a_node_that_ends_serves_and_copies_until_the_index_has_answered_its_report() {
+    let mut index = Index::start("END\r\n").await;
+    let (master, slave) = (index.node().await, index.node().await);
+    install(1, &[(&master, "0 0 0 1"), (&slave, "1 0 0 1")]).await;
+    let mut client = Client::to(&master).await;
+    assert_eq!(client.ask("set a 0 0 1 sync\r\nx\r\n").await, "STORED\r\n");
+    index.withholds.send_replace(true);
+    let ended = async {
+        assert_eq!(index.report().await, format!("shutdown {}", spaced(&master)));
+        let address = master.address().expect("it was up");
+        assert!(TcpStream::connect(address).await.is_err(), "it listens");
+        assert_eq!(client.ask("set b 0 0 1 sync\r\nx\r\n").await, "STORED\r\n");
+        assert_eq!(client.ask("ping\r\n").await, "OK\r\n");
+        assert_eq!(items(&slave).await, "STAT curr_items 2", "it copies on");
+        index.withholds.send_replace(false);
+        assert_eq!(client.line().await, "", "its connections are closed");
+    };
+    let (exit, ()) = tokio::join!(master.stop(), ended);
+    assert_eq!(exit, Exit::Status(0));
 }
 
 async fn sets_received(node: &NodeHandle) -> u64 {

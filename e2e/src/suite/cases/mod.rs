@@ -26,6 +26,7 @@ mod restarts;
 mod returning;
 mod returning_lost;
 mod scale_out;
+mod sick;
 mod sync_mode;
 mod writers;
 mod zone;
@@ -54,6 +55,7 @@ const SUITES: &[&[Case]] = &[
     returning_lost::CASES,
     leaving::CASES,
     moving::CASES,
+    sick::CASES,
     copying::CASES,
     scale_out::CASES,
     handover::CASES,
