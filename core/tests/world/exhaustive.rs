@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use flare_core::model::Timestamp;
 use flare_core::stored::StoredTopology;
-use flare_core::topology::{Input, RequestId, Topology};
+use flare_core::topology::{HandoverHow, HandoverWay, RequestId, Topology};
 use flare_core::wanted::Wanted;
 use stateright::{Checker, Model, Property};
 
+use crate::killed::Killed;
 use crate::node::{Key, Node};
 use crate::peace;
-use crate::rng::Rng;
-use crate::sim::{Link, World};
+use crate::sim::{Due, Link, World};
 
 /// Keys that clients were promised before anything happens.
 const KEYS: usize = 3;
@@ -55,12 +55,12 @@ enum Fault {
     AnswerLost(usize),
     ReportLost(usize),
     FoundDeadByMistake(usize),
-    /// The index is killed; the write under way has reached the disk, or not.
-    Restart {
-        written: bool,
-    },
-    /// Not a fault, but as rare: a person swaps a master.
-    Switch,
+    /// The index is killed.
+    Restart(Killed),
+    /// The relay cannot be opened, or a node does not connect to others.
+    EchoFails,
+    /// Not a fault, but as rare: a person swaps the first partition's master.
+    Switch(HandoverWay),
     Leave(usize),
 }
 
@@ -117,8 +117,9 @@ impl Model for Small {
             actions.extend(nodes.clone().map(Action::Write));
         }
         if state.faults_left > 0 {
-            let mut faults = vec![Fault::StoreFails, Fault::Switch];
-            faults.extend([true, false].map(|written| Fault::Restart { written }));
+            let mut faults = vec![Fault::StoreFails, Fault::EchoFails];
+            faults.extend([HandoverWay::Park, HandoverWay::Pause].map(Fault::Switch));
+            faults.extend(world.killed().map(Fault::Restart));
             faults.extend(nodes.filter(|at| world.nodes[*at].alive).flat_map(|at| {
                 [
                     Fault::Crash(at),
@@ -169,7 +170,7 @@ struct Decisive<'a> {
     writing: &'a Option<Arc<StoredTopology>>,
     medium: &'a StoredTopology,
     asked: &'a BTreeMap<RequestId, Option<usize>>,
-    echoes: &'a VecDeque<Input>,
+    echoes: &'a VecDeque<Due>,
     promised: &'a BTreeSet<Key>,
 }
 
@@ -207,7 +208,7 @@ impl World {
                 self.detect(at, false);
             }
             Action::Store => self.store(false),
-            Action::Echo => self.echo(),
+            Action::Echo => self.echo(true),
             Action::Wake => {
                 if let Some(wake) = self.wake {
                     self.pass(wake.0.saturating_sub(self.now.0));
@@ -231,22 +232,20 @@ impl World {
             Fault::AnswerLost(at) => self.push(at, true),
             Fault::ReportLost(at) => self.report(at, true),
             Fault::FoundDeadByMistake(at) => self.detect(at, true),
-            Fault::Restart { written } => {
-                let chance = std::mem::replace(&mut self.rng, Rng::Fixed(written));
-                self.restart_index();
-                self.rng = chance;
+            Fault::Restart(killed) => self.restart_index(killed),
+            Fault::EchoFails => self.echo(false),
+            Fault::Switch(way) => {
+                let end_clients = way == HandoverWay::Park;
+                self.switch(0, HandoverHow { way, end_clients });
             }
-            Fault::Switch => self.switch(),
             Fault::Leave(at) => self.announce(at, true),
         }
     }
 }
 
-/// A world in peace, with its shape and some keys. Seldom things happen always in it, or never.
-fn settled(nodes: usize, wanted: Wanted, rare: bool) -> World {
-    // Odd: no zones.
-    let mut world = World::new(1, nodes, wanted);
-    world.rng = Rng::Fixed(rare);
+/// A world in peace, with its shape and some keys.
+pub(crate) fn settled(nodes: usize, wanted: Wanted) -> World {
+    let mut world = World::new(nodes, wanted, false);
     world.want(wanted);
     for at in 0..nodes {
         world.nodes[at].start();
@@ -285,30 +284,24 @@ const ONE_OF_TWO: Wanted =
 
 #[test]
 fn exhaust_two_copies() {
-    exhaust("two copies", settled(2, ONE_OF_TWO, false), 2, 6);
-}
-
-/// Relays open here, and writes that were under way when the index was killed are stored.
-#[test]
-fn exhaust_two_copies_with_a_relay() {
-    exhaust("two copies with a relay", settled(2, ONE_OF_TWO, true), 2, 6);
+    exhaust("two copies", settled(2, ONE_OF_TWO), 2, 6);
 }
 
 #[test]
 fn exhaust_two_copies_and_a_spare_node() {
-    exhaust("two copies and a spare node", settled(3, ONE_OF_TWO, true), 1, 5);
+    exhaust("two copies and a spare node", settled(3, ONE_OF_TWO), 1, 5);
 }
 
 #[test]
 fn exhaust_a_growing_cluster() {
-    let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO }, false);
+    let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO });
     world.want(Wanted { partitions: 2, replicas: 1, ..ONE_OF_TWO });
     exhaust("a growing cluster", world, 1, 7);
 }
 
 #[test]
 fn exhaust_a_node_that_gets_its_role() {
-    let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO }, false);
+    let mut world = settled(2, Wanted { replicas: 1, ..ONE_OF_TWO });
     world.want(ONE_OF_TWO);
     exhaust("a node that gets its role", world, 1, 7);
 }

@@ -7,7 +7,9 @@
 
 mod check;
 mod exhaustive;
+mod killed;
 mod life;
+mod links;
 mod moves;
 mod node;
 mod peace;
@@ -18,6 +20,7 @@ mod trouble;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flare_core::wanted::Wanted;
+use rng::Rng;
 use sim::World;
 
 /// Seeds that found something once.
@@ -39,20 +42,21 @@ fn no_key_is_lost_and_the_cluster_gets_its_shape() {
     }
 }
 
-fn world_of(seed: u64) -> (World, bool) {
+fn world_of(seed: u64) -> (World, Rng, bool) {
     let partitions = 1 + u32::try_from(seed % 3).expect("small");
     let replicas = 1 + u32::try_from(seed / 3 % 3).expect("small");
     let spare = usize::try_from(seed / 9 % 2).expect("small");
     let nodes = usize::try_from(partitions * replicas).expect("small") + spare;
     let wanted = Wanted { partitions, replicas, paused: false, promote_lapsed: true };
-    (World::new(seed, nodes, wanted), seed.is_multiple_of(4))
+    let world = World::new(nodes, wanted, seed.is_multiple_of(2));
+    (world, Rng::new(seed), seed.is_multiple_of(4))
 }
 
 fn play(seed: u64) {
-    let (mut world, disks_are_lost) = world_of(seed);
+    let (mut world, mut rng, disks_are_lost) = world_of(seed);
     let wanted = world.wanted;
     let played = catch_unwind(AssertUnwindSafe(|| {
-        trouble::make(&mut world, disks_are_lost);
+        trouble::make(&mut world, &mut rng, disks_are_lost);
         peace::make(&mut world, disks_are_lost);
     }));
     if played.is_err() {
@@ -89,8 +93,8 @@ fn the_worlds_are_eventful() {
         "taken back",
     ];
     for seed in 1_000..1_200 {
-        let (mut world, disks_are_lost) = world_of(seed);
-        trouble::make(&mut world, disks_are_lost);
+        let (mut world, mut rng, disks_are_lost) = world_of(seed);
+        trouble::make(&mut world, &mut rng, disks_are_lost);
         peace::make(&mut world, disks_are_lost);
         unseen.retain(|event| !world.story.iter().any(|line| line.contains(event)));
         if unseen.is_empty() {

@@ -1,22 +1,35 @@
 //! What people do: nodes that announce that they leave, masters that a person swaps, zones told.
 
-use flare_core::topology::{HandoverHow, HandoverWay, Input, Origin, Seen};
+use flare_core::model::NodeKey;
+use flare_core::topology::{HandoverHow, Input, Origin, Seen};
 use flare_core::zones::{Zone, Zones};
 
 use crate::node::partition_of;
-use crate::sim::World;
+use crate::rng::Rng;
+use crate::sim::{Due, World};
 
 impl World {
-    /// Relay and links say what is due.
-    pub(crate) fn echo(&mut self) {
-        if let Some(input) = self.echoes.pop_front() {
-            if let Input::Connected { node, towards, missing } = &input {
-                let has = towards.iter().copied().filter(|towards| !missing.contains(towards));
-                let (node, towards) = (node.clone(), has.collect());
-                self.input(Input::ConnectionsShown { node, towards });
+    /// Relay and links say one thing that is due: that it went well, or did not.
+    pub(crate) fn echo(&mut self, well: bool) {
+        let Some(due) = self.echoes.pop_front() else { return };
+        let input = match due {
+            Due::Connected { node, towards } => {
+                let has = towards.iter().copied().filter(|_| well).collect();
+                let missing = if well { Vec::new() } else { towards.clone() };
+                let life = self.life;
+                self.input(Input::ConnectionsShown { node: node.clone(), towards: has });
+                if self.life != life {
+                    return;
+                }
+                Input::Connected { node, towards, missing }
             }
-            self.input(input);
-        }
+            Due::RelayOpened => {
+                Input::RelayOpened { relay: well.then(|| NodeKey::new("relay", 1)) }
+            }
+            Due::ClientsEnded { node } => Input::ClientsEnded { node },
+            Due::Introduced { node } => Input::Introduced { node },
+        };
+        self.input(input);
     }
 
     /// The node is going to be stopped, or stays after all.
@@ -28,24 +41,20 @@ impl World {
         }
     }
 
-    /// A person swaps the master of some partition.
-    pub(crate) fn switch(&mut self) {
-        let partitions = usize::try_from(self.wanted.partitions).expect("few partitions");
-        let partition = i32::try_from(self.rng.below(partitions)).expect("few partitions");
-        let way = [HandoverWay::Park, HandoverWay::Pause][self.rng.below(2)];
-        let how = HandoverHow { way, end_clients: self.rng.one_in(2) };
+    /// A person swaps the master of a partition.
+    pub(crate) fn switch(&mut self, partition: i32, how: HandoverHow) {
         let (to, origin) = (None, Origin::Admin);
         self.ask(None, |request| Input::Switchover { request, partition, to, how, origin });
     }
 
     /// Somebody tells which hosts lie in which zones, and forgets some: every other world has any.
-    pub(crate) fn tell_zones(&mut self) {
+    pub(crate) fn tell_zones(&mut self, rng: &mut Rng) {
         if !self.has_zones {
             return;
         }
         let mut zones = Zones::default();
         for at in 0..self.nodes.len() {
-            if let Some(zone) = ["one", "two", "three"].get(self.rng.below(4)) {
+            if let Some(zone) = ["one", "two", "three"].get(rng.below(4)) {
                 let host = self.nodes[at].key.name();
                 // A host of two nodes is asked about twice: it stays where it was put.
                 let _ = zones.put_host(host, Zone::new(zone));

@@ -52,7 +52,7 @@ pub(crate) fn round(world: &mut World) {
         world.observe(at);
         world.empty(at, false);
         world.store(false);
-        world.echo();
+        world.echo(true);
         world.detect(at, false);
         for _ in 0..200 {
             world.copy(at);
