@@ -5,7 +5,7 @@
 //! `DEPTH=9 cargo test -p flare-core --test world exhaust` looks further than a usual run does.
 //! Stateright keeps the states and finds the shortest way to one that is broken.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,13 +16,12 @@ use flare_core::topology::{HandoverHow, HandoverWay, RequestId, Topology};
 use flare_core::wanted::Wanted;
 use stateright::{Checker, Model, Property};
 
+use crate::clients::Wish;
+use crate::data::{Key, Value};
 use crate::killed::Killed;
-use crate::node::{Key, Node};
+use crate::node::Node;
 use crate::peace;
 use crate::sim::{Due, Link, World};
-
-/// Keys that clients were promised before anything happens.
-const KEYS: usize = 3;
 
 /// Rounds of peace that every world begins with: enough for its shape.
 const ROUNDS: usize = 30;
@@ -41,7 +40,7 @@ enum Action {
     /// It is time for what the index wanted to wake up for.
     Wake,
     Start(usize),
-    Write(usize),
+    Client(usize, Wish),
     Fault(Fault),
 }
 
@@ -114,7 +113,9 @@ impl Model for Small {
         actions.extend(nodes.clone().flat_map(|at| [Action::Tell(at), Action::Hear(at)]));
         actions.extend(nodes.clone().filter(|at| !world.nodes[*at].alive).map(Action::Start));
         if state.writes_left > 0 {
-            actions.extend(nodes.clone().map(Action::Write));
+            let wishes = [Wish::WriteNew, Wish::Overwrite(0), Wish::Delete(0)];
+            let of_node = |at| wishes.map(|wish| Action::Client(at, wish));
+            actions.extend(nodes.clone().flat_map(of_node));
         }
         if state.faults_left > 0 {
             let mut faults = vec![Fault::StoreFails, Fault::EchoFails];
@@ -138,7 +139,7 @@ impl Model for Small {
     fn next_state(&self, last: &Reached, action: Action) -> Option<Reached> {
         let mut next = last.clone();
         next.faults_left -= u8::from(matches!(action, Action::Fault(_)));
-        next.writes_left -= u8::from(matches!(action, Action::Write(_)));
+        next.writes_left -= u8::from(matches!(action, Action::Client(..)));
         let happened = catch_unwind(AssertUnwindSafe(|| next.world.happens(action)));
         if happened.is_err() {
             next.broken = Some(next.world.story.join("\n"));
@@ -171,7 +172,7 @@ struct Decisive<'a> {
     medium: &'a StoredTopology,
     asked: &'a BTreeMap<RequestId, Option<usize>>,
     echoes: &'a VecDeque<Due>,
-    promised: &'a BTreeSet<Key>,
+    promised: &'a BTreeMap<Key, Option<Value>>,
 }
 
 impl World {
@@ -215,7 +216,7 @@ impl World {
                 }
             }
             Action::Start(at) => self.nodes[at].start(),
-            Action::Write(at) => self.write(at),
+            Action::Client(at, wish) => self.serve(at, wish),
             Action::Fault(fault) => self.suffers(fault),
         }
     }
@@ -252,9 +253,6 @@ pub(crate) fn settled(nodes: usize, wanted: Wanted) -> World {
     }
     for _ in 0..ROUNDS {
         peace::round(&mut world);
-    }
-    for _ in 0..KEYS {
-        (0..nodes).for_each(|at| world.write(at));
     }
     world.story.clear();
     world

@@ -36,8 +36,8 @@ impl World {
         if with_disk {
             // A disk that is lost in the moment in which the other copy is being emptied is lost.
             (0..self.nodes.len()).for_each(|other| self.empty(other, false));
-            for key in std::mem::take(&mut self.nodes[at].keys) {
-                if !self.is_kept(key) {
+            for (key, entry) in self.nodes[at].data.empty() {
+                if self.was_the_last(key, entry.value) {
                     self.promised.remove(&key);
                 }
             }

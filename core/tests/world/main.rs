@@ -6,6 +6,8 @@
 //! end, the cluster must get the wanted shape, with every key on every copy of its partition.
 
 mod check;
+mod clients;
+mod data;
 mod exhaustive;
 mod killed;
 mod life;

@@ -4,7 +4,6 @@ use flare_core::model::NodeKey;
 use flare_core::topology::{HandoverHow, Input, Origin, Seen};
 use flare_core::zones::{Zone, Zones};
 
-use crate::node::partition_of;
 use crate::rng::Rng;
 use crate::sim::{Due, World};
 
@@ -79,12 +78,5 @@ impl World {
         let Some(partition) = dead.map(|(_, entry)| entry.partition) else { return };
         let (from, origin) = (self.nodes[at].key.clone(), Origin::Admin);
         self.ask(None, |request| Input::Recover { request, partition, from, origin });
-    }
-
-    /// A partition goes on with this node's copy.
-    pub(crate) fn goes_on_with(&mut self, at: usize, partition: i32) {
-        let count = self.topology.snapshot().partitions();
-        let kept = &self.nodes[at].keys;
-        self.promised.retain(|key| kept.contains(key) || partition_of(*key, count) != partition);
     }
 }

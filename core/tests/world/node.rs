@@ -2,14 +2,12 @@
 //!
 //! Written from flare-protocol.md 5 and 6, without the index's own ideas about nodes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flare_core::model::{Incarnation, NodeEntry, NodeKey, Role, State};
 use flare_core::topology::{Observation, Snapshot};
 
-/// One key of a client; its hash is the number itself.
-pub(crate) type Key = u64;
+use crate::data::{Data, Key, partition_of};
 
 /// What the node says of itself, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +31,7 @@ pub(crate) struct Copy {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Node {
     pub(crate) key: NodeKey,
-    pub(crate) keys: BTreeSet<Key>,
+    pub(crate) data: Data,
     pub(crate) alive: bool,
     /// Has this process the answer to its `node add`? Before, it answers nothing.
     pub(crate) serving: bool,
@@ -50,7 +48,7 @@ impl Node {
     pub(crate) fn new(key: NodeKey) -> Self {
         Self {
             key,
-            keys: BTreeSet::new(),
+            data: Data::default(),
             alive: false,
             serving: false,
             process: 0,
@@ -76,6 +74,7 @@ impl Node {
         self.version = 0;
         self.copy = None;
         self.report = None;
+        self.data.process_ended();
     }
 
     /// The answer to `node add`: taken as given, no copy begins (flare-protocol.md 6.2).
@@ -157,6 +156,17 @@ impl Node {
         (self.map.as_ref().map_or(0, |map| map.partitions()), preparing)
     }
 
+    /// Does it carry out what another node passes on to it? It does when it belongs to the key's
+    /// partition, or the one that the key is about to move to (flare-protocol.md 5.3).
+    pub(crate) fn takes(&self, key: Key) -> bool {
+        let (active, preparing) = self.partitions();
+        let moves_to = (preparing > 0).then(|| partition_of(key, active + 1));
+        self.entry().filter(|own| own.role != Role::Proxy).is_some_and(|own| {
+            own.partition == partition_of(key, active)
+                || own.partition == active && moves_to == Some(active)
+        })
+    }
+
     pub(crate) fn incarnation(&self) -> Incarnation {
         Incarnation { started: self.process, pid: 1 }
     }
@@ -170,21 +180,8 @@ impl Node {
         Observation {
             incarnation: self.incarnation(),
             version: self.version,
-            items: u64::try_from(self.keys.len()).expect("few keys"),
+            items: self.data.items(),
             copying: self.copy.is_some() || self.report.is_some(),
         }
     }
-}
-
-/// The partition of a key among `count`: keys move only into new partitions, as with flared's
-/// resolver above the hint (flare-protocol.md 1.8).
-pub(crate) fn partition_of(key: Key, count: i32) -> i32 {
-    let mut partition = 0;
-    for candidate in 1..count {
-        let among = u64::try_from(candidate).expect("not negative") + 1;
-        if (key / 7 + key * 13 + among * 5).is_multiple_of(among) {
-            partition = candidate;
-        }
-    }
-    partition
 }

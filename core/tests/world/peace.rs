@@ -6,7 +6,7 @@ use flare_core::model::{Role, State};
 use flare_core::topology::Blocked;
 use flare_core::zones::Zone;
 
-use crate::node::partition_of;
+use crate::data::partition_of;
 use crate::sim::World;
 
 /// Rounds, each of a second or less, in which everything that can happen happens once.
@@ -59,7 +59,7 @@ pub(crate) fn round(world: &mut World) {
         }
         world.report(at, false);
         world.store(false);
-        world.write(at);
+        world.client(at);
     }
     world.pass(1_000);
 }
@@ -96,18 +96,20 @@ fn only_zones_are_told_of(world: &World) -> bool {
     *world.topology.blocked() == shared
 }
 
-/// Every key that a client was promised is on every copy of its partition.
+/// Every copy of a partition has of each key what a client was promised last, or nothing, if that
+/// was deleted.
 fn all_keys_are_there(world: &World) {
     let snapshot = world.topology.snapshot();
     let partitions = i32::try_from(world.wanted.partitions).expect("few partitions");
-    for key in &world.promised {
+    for (key, promise) in &world.promised {
         let partition = partition_of(*key, partitions);
         for node in &world.nodes {
             let entry = snapshot.node(&node.key).map(|node| node.entry);
             let member = entry.is_some_and(|entry| entry.partition == partition);
+            let value = node.data.value(*key);
             assert!(
-                !member || node.keys.contains(key),
-                "{} holds partition {partition}, and not key {key}",
+                !member || value == *promise,
+                "{} holds partition {partition}, with {value:?} as key {key}, not {promise:?}",
                 node.key
             );
         }

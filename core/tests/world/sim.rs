@@ -14,7 +14,8 @@ use flare_core::wanted::Wanted;
 use flare_core::zones::Zones;
 
 use crate::check::Ledger;
-use crate::node::{Key, Node};
+use crate::data::{Key, Value};
+use crate::node::Node;
 
 /// The index's connection to one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -61,9 +62,12 @@ pub(crate) struct World {
     pub(crate) echoes: VecDeque<Due>,
     /// How often the index was started.
     pub(crate) life: u32,
-    /// Keys whose writing was acknowledged to a client, but for those whose disks were lost.
-    pub(crate) promised: BTreeSet<Key>,
+    /// What was acknowledged to clients: the last value of a key, or that it was deleted. A key is
+    /// missing here when it is not clear what it is to be, or the disks that held it were lost.
+    pub(crate) promised: BTreeMap<Key, Option<Value>>,
     pub(crate) next_key: Key,
+    pub(crate) next_value: Value,
+    pub(crate) clients: usize,
     /// What happened, for whoever looks into a failure.
     pub(crate) story: Vec<String>,
 }
@@ -92,8 +96,10 @@ impl World {
             requests: 0,
             echoes: VecDeque::new(),
             life: 1,
-            promised: BTreeSet::new(),
+            promised: BTreeMap::new(),
             next_key: 0,
+            next_value: 0,
+            clients: 0,
             story: Vec::new(),
         }
     }

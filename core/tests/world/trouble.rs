@@ -3,6 +3,7 @@
 use flare_core::topology::{HandoverHow, HandoverWay};
 use flare_core::wanted::Wanted;
 
+use crate::clients::Wish;
 use crate::killed::Killed;
 use crate::peace;
 use crate::rng::Rng;
@@ -52,14 +53,14 @@ fn routine(world: &mut World, rng: &mut Rng, at: usize) {
         6 | 7 => world.push(at, lost),
         8 => world.observe(at),
         9 if world.links[at].probed => world.observe(at),
-        9 => world.write(at),
+        9 => client(world, rng, at),
         10 => (0..3).for_each(|_| world.copy(at)),
         11 => {
             let lost = rng.one_in(5);
             world.report(at, lost);
         }
         12 => world.empty(at, lost),
-        13 => world.write(at),
+        13 => client(world, rng, at),
         14 => world.detect(at, false),
         15 => {
             let well = match world.echoes.front() {
@@ -73,6 +74,12 @@ fn routine(world: &mut World, rng: &mut Rng, at: usize) {
             world.pass(millis);
         }
     }
+}
+
+fn client(world: &mut World, rng: &mut Rng, at: usize) {
+    let number = rng.below(1_000);
+    let wishes = [Wish::WriteNew, Wish::Overwrite(number), Wish::Delete(number)];
+    world.serve(at, wishes[rng.below(3)]);
 }
 
 fn fault(world: &mut World, rng: &mut Rng, at: usize, disks_are_lost: bool) {
