@@ -28,7 +28,7 @@ pub(crate) fn make(world: &mut World, disks_were_lost: bool) {
     };
     if disks_were_lost && blocked.iter().any(is_loss) {
         // What is left of a lost disk's keys waits for a person.
-        return;
+        return all_keys_are_somewhere(world);
     }
     let map: Vec<String> = world
         .topology
@@ -113,5 +113,14 @@ fn all_keys_are_there(world: &World) {
                 node.key
             );
         }
+    }
+}
+
+/// Nothing was lost but with the disks that held it: every value that a client was promised is on
+/// a disk of its partition, or of one that was in it.
+fn all_keys_are_somewhere(world: &World) {
+    for (key, promise) in &world.promised {
+        let kept = promise.is_none_or(|value| world.is_kept(*key, value));
+        assert!(kept, "{promise:?}, promised as key {key}, is on no disk any more");
     }
 }
