@@ -96,7 +96,7 @@ impl World {
         for taker in takers {
             // A relay keeps nothing.
             let Some(to) = self.nodes.iter().position(|node| node.key == taker) else { continue };
-            let serves = self.nodes[to].serving;
+            let serves = self.nodes[to].serving && !self.nodes[to].is_deaf;
             let took = serves && self.nodes[to].takes(key);
             if took {
                 self.nodes[to].data.take(key, change);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use flare_core::stored::StoredTopology;
 use flare_core::topology::{Input, Topology};
 
 use crate::sim::{Link, World, settings};
@@ -14,6 +13,17 @@ pub(crate) struct Killed {
     pub(crate) written: bool,
     /// The nodes that got the `flush_all` that was sent to them, a bit for each.
     pub(crate) flushed: u32,
+    /// It was away for so long that nodes ended their copies, and told nobody.
+    pub(crate) for_long: bool,
+}
+
+/// When the index is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Death {
+    /// Behind so many things that it does.
+    pub(crate) behind: usize,
+    /// In this one of the ways that make a difference then.
+    pub(crate) way: usize,
 }
 
 impl World {
@@ -24,10 +34,26 @@ impl World {
         let flushes = sent.fold(0, |nodes, (at, _)| nodes | 1 << at);
         let flushed = [0].into_iter().chain((flushes != 0).then_some(flushes));
         let writes = self.writing.is_some();
+        let tells = self.nodes.iter().any(|node| node.copy.is_some() || node.report.is_some());
         flushed.flat_map(move |flushed| {
             let written = [false].into_iter().chain(writes.then_some(true));
-            written.map(move |written| Killed { written, flushed })
+            written.flat_map(move |written| {
+                let for_long = [false].into_iter().chain(tells.then_some(true));
+                for_long.map(move |for_long| Killed { written, flushed, for_long })
+            })
         })
+    }
+
+    /// The index has done one thing more: is it killed now?
+    pub(crate) fn dies_here(&mut self) -> bool {
+        let ways = self.killed().count();
+        self.moments.push(ways);
+        let death = self.death.take_if(|death| death.behind == self.moments.len());
+        let Some(killed) = death.and_then(|death| self.killed().nth(death.way)) else {
+            return false;
+        };
+        self.restart_index(killed);
+        true
     }
 
     /// The index is killed and started again.
@@ -37,8 +63,7 @@ impl World {
         if let Some(state) = self.writing.take()
             && killed.written
         {
-            self.medium = StoredTopology::clone(&state);
-            self.ledger.stores(&self.medium);
+            self.is_stored(&state);
         }
         for at in 0..self.nodes.len() {
             let sent = self.links[at].empties.pop_front();
@@ -50,6 +75,9 @@ impl World {
             if self.nodes[at].alive && !self.nodes[at].serving {
                 self.nodes[at].stop();
             }
+        }
+        if killed.for_long {
+            self.nodes_go_on();
         }
         self.ledger.restarts();
         self.asked.clear();
@@ -63,6 +91,16 @@ impl World {
             if snapshot.node(&node.key).is_some() && snapshot.is_for(&node.key) {
                 self.links[at].released = Some(Arc::clone(&snapshot));
             }
+        }
+    }
+
+    /// Without an index.
+    fn nodes_go_on(&mut self) {
+        for at in 0..self.nodes.len() {
+            while self.nodes[at].copy.is_some() {
+                self.copy(at);
+            }
+            self.nodes[at].report = None;
         }
     }
 }

@@ -17,7 +17,7 @@ impl World {
             Report::Ready => State::Ready,
             Report::Failed => {
                 let (role, balance, partition) = (Role::Proxy, 0, -1);
-                return self.ask(None, |request| Input::SetRole {
+                self.ask(None, |request| Input::SetRole {
                     request,
                     node,
                     role,
@@ -25,6 +25,7 @@ impl World {
                     partition,
                     origin,
                 });
+                return;
             }
         };
         self.ask(None, |request| Input::SetState { request, node, state, origin });

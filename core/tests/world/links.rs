@@ -1,7 +1,7 @@
 //! Nodes and the index's connections to them: what starts, ends, is sent and is answered.
 
-use flare_core::model::State;
-use flare_core::stored::StoredTopology;
+use flare_core::model::{Role, State};
+use flare_core::stored::{StoredNode, StoredTopology};
 use flare_core::topology::{DownReason, Input, Origin, Seen, StoreFailure};
 use flare_core::wanted::Wanted;
 
@@ -117,9 +117,28 @@ impl World {
             let failure = StoreFailure::Unwritable("no space left on device".into());
             self.input(Input::StoreFailed { generation, failure });
         } else {
-            self.medium = StoredTopology::clone(&state);
-            self.ledger.stores(&self.medium);
+            self.is_stored(&state);
             self.input(Input::Stored { generation });
+        }
+    }
+
+    /// The medium has it. A partition that goes on with a copy of which something is known goes on
+    /// with what that has, whether or not anybody is told of it.
+    pub(crate) fn is_stored(&mut self, state: &StoredTopology) {
+        let before = std::mem::replace(&mut self.medium, state.clone());
+        self.ledger.stores(&self.medium);
+        let lapsed = before.nodes.iter().filter(|(_, node)| node.lapse.is_some());
+        let promoted = lapsed.filter_map(|(key, node)| {
+            let is_master = |node: &StoredNode| {
+                node.entry.role == Role::Master && node.entry.state == State::Active
+            };
+            let now = state.nodes.get(key).filter(|now| is_master(now) && !is_master(node));
+            now.map(|now| (now.entry.partition, key))
+        });
+        let known = |of: &i32| before.recoveries.get(of);
+        let chosen = state.recoveries.iter().filter(|(of, key)| known(of) != Some(key));
+        for (partition, key) in promoted.chain(chosen.map(|(of, key)| (*of, key))) {
+            self.goes_on_with(self.at(key), partition);
         }
     }
 

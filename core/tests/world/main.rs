@@ -8,6 +8,7 @@
 mod check;
 mod clients;
 mod data;
+mod effects;
 mod exhaustive;
 mod killed;
 mod life;
@@ -17,6 +18,7 @@ mod node;
 mod peace;
 mod rng;
 mod sim;
+mod stories;
 mod trouble;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,6 +94,7 @@ fn the_worlds_are_eventful() {
         "Leaving",
         "OneZone",
         "is the master",
+        "BreakerChanged { open: true",
         "taken back",
     ];
     for seed in 1_000..1_200 {

@@ -46,6 +46,14 @@ impl World {
         self.ask(None, |request| Input::Switchover { request, partition, to, how, origin });
     }
 
+    /// The failover actor tells of the breaker for as long as the map does not show it.
+    pub(crate) fn tell_breaker(&mut self) {
+        let open = self.breaker_opens;
+        if self.topology.snapshot().stored().breaker_open != open {
+            self.input(Input::BreakerChanged { open, assigned: 0, dead: 0 });
+        }
+    }
+
     /// Somebody tells which hosts lie in which zones, and forgets some: every other world has any.
     pub(crate) fn tell_zones(&mut self, rng: &mut Rng) {
         if !self.has_zones {
@@ -75,8 +83,13 @@ impl World {
     /// has. What that one lacks nobody was promised any more.
     pub(crate) fn recover(&mut self, at: usize) {
         let dead = self.topology.snapshot().entries().find(|(_, entry)| entry.is_preserved());
-        let Some(partition) = dead.map(|(_, entry)| entry.partition) else { return };
+        let Some((master, entry)) = dead else { return };
+        let partition = entry.partition;
         let (from, origin) = (self.nodes[at].key.clone(), Origin::Admin);
-        self.ask(None, |request| Input::Recover { request, partition, from, origin });
+        let is_master = *master == from;
+        let done = self.ask(None, |request| Input::Recover { request, partition, from, origin });
+        if done && is_master {
+            self.goes_on_with(at, partition);
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Copy {
 pub(crate) struct Node {
     pub(crate) key: NodeKey,
     pub(crate) data: Data,
+    /// Do writes that others pass on to it get lost?
+    pub(crate) is_deaf: bool,
     pub(crate) alive: bool,
     /// Has this process the answer to its `node add`? Before, it answers nothing.
     pub(crate) serving: bool,
@@ -49,6 +51,7 @@ impl Node {
         Self {
             key,
             data: Data::default(),
+            is_deaf: false,
             alive: false,
             serving: false,
             process: 0,

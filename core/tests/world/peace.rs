@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use flare_core::model::{Role, State};
 use flare_core::topology::Blocked;
+use flare_core::wanted::Wanted;
 use flare_core::zones::Zone;
 
 use crate::data::partition_of;
@@ -12,8 +13,31 @@ use crate::sim::World;
 /// Rounds, each of a second or less, in which everything that can happen happens once.
 const ROUNDS: usize = 400;
 
+/// Rounds of peace that a world begins with: enough for its shape.
+const FIRST_ROUNDS: usize = 30;
+
+pub(crate) const ONE_OF_TWO: Wanted =
+    Wanted { partitions: 1, replicas: 2, paused: false, promote_lapsed: true };
+
+/// A world in peace, with its shape and some keys.
+pub(crate) fn settled(nodes: usize, wanted: Wanted) -> World {
+    let mut world = World::new(nodes, wanted, false);
+    world.want(wanted);
+    for at in 0..nodes {
+        world.nodes[at].start();
+    }
+    for _ in 0..FIRST_ROUNDS {
+        round(&mut world);
+    }
+    world.moments.clear();
+    world.story.clear();
+    world.is_silent = true;
+    world
+}
+
 pub(crate) fn make(world: &mut World, disks_were_lost: bool) {
     world.tell(|| "peace".to_owned());
+    world.breaker_opens = false;
     for _ in 0..ROUNDS {
         (0..world.nodes.len()).for_each(|at| world.announce(at, false));
         round(world);
@@ -39,28 +63,44 @@ pub(crate) fn make(world: &mut World, disks_were_lost: bool) {
     panic!("the cluster does not get its shape: {blocked:?}\n{}", map.join("\n"));
 }
 
+/// What happens at a node, one after the other, each time that it can.
+const TURNS: [fn(&mut World, usize); 13] = [
+    |world, at| world.register(at),
+    |world, _| world.store(false),
+    |world, at| world.try_link(at),
+    |world, at| world.push(at, false),
+    |world, at| world.observe(at),
+    |world, at| world.empty(at, false),
+    |world, _| world.store(false),
+    |world, _| world.echo(true),
+    |world, at| world.detect(at, false),
+    |world, at| (0..200).for_each(|_| world.copy(at)),
+    |world, at| world.report(at, false),
+    |world, _| world.store(false),
+    |world, at| world.client(at),
+];
+
 /// Everything that can happen happens once.
 pub(crate) fn round(world: &mut World) {
     for at in 0..world.nodes.len() {
         if !world.nodes[at].alive {
             world.nodes[at].start();
         }
-        world.register(at);
-        world.store(false);
-        world.try_link(at);
-        world.push(at, false);
-        world.observe(at);
-        world.empty(at, false);
-        world.store(false);
-        world.echo(true);
-        world.detect(at, false);
-        for _ in 0..200 {
-            world.copy(at);
-        }
-        world.report(at, false);
-        world.store(false);
-        world.client(at);
     }
+    turns(world, &|_| false);
+}
+
+/// The same without the start of dead nodes, up to the moment in which something is so.
+pub(crate) fn turns(world: &mut World, is_so: &impl Fn(&World) -> bool) {
+    for at in 0..world.nodes.len() {
+        for turn in TURNS {
+            turn(world, at);
+            if is_so(world) {
+                return;
+            }
+        }
+    }
+    world.tell_breaker();
     world.pass(1_000);
 }
 

@@ -15,6 +15,7 @@ use flare_core::zones::Zones;
 
 use crate::check::Ledger;
 use crate::data::{Key, Value};
+use crate::killed::Death;
 use crate::node::Node;
 
 /// The index's connection to one node.
@@ -68,8 +69,14 @@ pub(crate) struct World {
     pub(crate) next_key: Key,
     pub(crate) next_value: Value,
     pub(crate) clients: usize,
-    /// What happened, for whoever looks into a failure.
+    /// The circuit breaker is to be open.
+    pub(crate) breaker_opens: bool,
+    /// For each thing that the index did, in how many ways it could be killed behind it.
+    pub(crate) moments: Vec<usize>,
+    pub(crate) death: Option<Death>,
+    /// What happened, for whoever looks into a failure, if it is told.
     pub(crate) story: Vec<String>,
+    pub(crate) is_silent: bool,
 }
 
 pub(crate) fn settings(wanted: Wanted) -> Settings {
@@ -100,12 +107,18 @@ impl World {
             next_key: 0,
             next_value: 0,
             clients: 0,
+            breaker_opens: false,
+            moments: Vec::new(),
+            death: None,
             story: Vec::new(),
+            is_silent: false,
         }
     }
 
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
-        self.story.push(format!("{:>6} {}", self.now.0, what()));
+        if !self.is_silent {
+            self.story.push(format!("{:>6} {}", self.now.0, what()));
+        }
     }
 
     pub(crate) fn at(&self, key: &NodeKey) -> usize {
@@ -133,13 +146,22 @@ impl World {
     }
 
     fn carry_out(&mut self, step: Step) {
+        if self.dies_here() {
+            return;
+        }
         if let Some(wanted) = step.persist {
             assert!(self.writing.is_none(), "one write at a time");
             self.ledger.tries(&wanted, true);
             self.writing = Some(wanted);
+            if self.dies_here() {
+                return;
+            }
         }
         for effect in step.effects {
             self.effect(effect);
+            if self.dies_here() {
+                return;
+            }
         }
     }
 
@@ -181,12 +203,6 @@ impl World {
             Effect::Happened(event) => {
                 assert!(!matches!(event, Event::InvariantBroken { .. }), "{event:?}");
                 self.tell(|| format!("    {event:?}"));
-                if let Event::CopyChosen { node, partition, .. }
-                | Event::LapsedPromoted { node, partition, .. } = event
-                {
-                    let at = self.at(&node);
-                    self.goes_on_with(at, partition);
-                }
             }
             Effect::WatchQueue { node, towards, .. } => {
                 let at = self.at(&node);
@@ -227,13 +243,20 @@ impl World {
         request
     }
 
-    pub(crate) fn ask(&mut self, asker: Option<usize>, input: impl FnOnce(RequestId) -> Input) {
+    /// Is it done, or at least not refused at once?
+    pub(crate) fn ask(
+        &mut self,
+        asker: Option<usize>,
+        input: impl FnOnce(RequestId) -> Input,
+    ) -> bool {
         let request = self.request(asker);
-        if self.input(input(request)).is_some() {
+        let refused = self.input(input(request)).is_some();
+        if refused {
             self.asked.remove(&request);
             if let Some(at) = asker {
                 self.nodes[at].stop();
             }
         }
+        !refused
     }
 }

@@ -61,7 +61,10 @@ fn routine(world: &mut World, rng: &mut Rng, at: usize) {
         }
         12 => world.empty(at, lost),
         13 => client(world, rng, at),
-        14 => world.detect(at, false),
+        14 => {
+            world.detect(at, false);
+            world.tell_breaker();
+        }
         15 => {
             let well = match world.echoes.front() {
                 Some(Due::RelayOpened) => rng.one_in(2),
@@ -83,7 +86,7 @@ fn client(world: &mut World, rng: &mut Rng, at: usize) {
 }
 
 fn fault(world: &mut World, rng: &mut Rng, at: usize, disks_are_lost: bool) {
-    match rng.below(18) {
+    match rng.below(19) {
         0 | 1 => world.crash(at, false),
         2 if disks_are_lost => world.crash(at, true),
         3..=6 if !world.nodes[at].alive => world.nodes[at].start(),
@@ -97,7 +100,11 @@ fn fault(world: &mut World, rng: &mut Rng, at: usize, disks_are_lost: bool) {
         8 => world.detect(at, true),
         9 => {
             let flushed = u32::try_from(rng.below(1 << world.nodes.len())).expect("few nodes");
-            world.restart_index(Killed { written: rng.one_in(2), flushed });
+            world.restart_index(Killed {
+                written: rng.one_in(2),
+                flushed,
+                for_long: rng.one_in(4),
+            });
         }
         10 | 11 => world.announce(at, true),
         12 => world.announce(at, false),
@@ -109,6 +116,7 @@ fn fault(world: &mut World, rng: &mut Rng, at: usize, disks_are_lost: bool) {
         }
         14 => world.lapse(at),
         15 => world.recover(at),
+        16 => world.breaker_opens = !world.breaker_opens,
         _ if !world.nodes[at].alive => world.nodes[at].start(),
         _ => world.tell_zones(rng),
     }
