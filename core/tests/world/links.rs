@@ -88,10 +88,29 @@ impl World {
         let version = map.version();
         if self.nodes[at].version() < version && self.nodes[at].sync(map) {
             self.tell(|| format!("push {version} to {at} answer_lost={answer_lost}"));
+            self.is_the_only_master(at);
             if !answer_lost {
                 let node = self.nodes[at].key.clone();
                 self.input(Input::Acknowledged { node, version });
             }
+        }
+    }
+
+    /// R9: a living master knows that it is a slave before the next one knows that it leads.
+    fn is_the_only_master(&self, at: usize) {
+        let leads = |at: usize| {
+            let own = self.nodes[at].entry().filter(|_| self.nodes[at].serving);
+            let leads = own.filter(|own| own.role == Role::Master && own.state == State::Active);
+            leads.map(|own| own.partition)
+        };
+        let Some(partition) = leads(at) else { return };
+        for other in (0..self.nodes.len()).filter(|other| *other != at) {
+            let entry = self.entry(other);
+            let becomes_slave = entry.is_some_and(|entry| entry.is_slave_of(partition));
+            assert!(
+                !becomes_slave || leads(other) != Some(partition),
+                "nodes {at} and {other} are both master of partition {partition} (R9)"
+            );
         }
     }
 
