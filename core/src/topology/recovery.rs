@@ -2,7 +2,7 @@
 
 use crate::model::{NodeKey, Role, State};
 use crate::policy::recovery::candidates;
-use crate::stored::{Lapse, LapseCause};
+use crate::stored::{Holding, Lapse, LapseCause};
 use crate::topology::drafts::{is_replaced, promote_for_preserved};
 use crate::topology::transitions::{self, Change, set};
 use crate::topology::{Event, Facts, Origin, Refusal, RequestId, Step, Topology};
@@ -77,11 +77,17 @@ impl Topology {
         let known = self.proposed.nodes.get(from).ok_or(Refusal::UnknownNode)?;
         let facts = self.facts.get(from).filter(|facts| facts.answers() && !facts.suspected);
         let shown = facts.and_then(Facts::observed_in_role);
-        match (known.entry.role, known.entry.state) {
-            (_, State::Down) => return Err(Refusal::NodeDown),
-            (Role::Proxy, _) => {}
-            (Role::Slave, _) if known.entry.partition == partition => {}
-            _ => return Err(Refusal::NoCopy("it belongs to another partition")),
+        let belongs = match known.entry.role {
+            // It may be all that is left of another partition, and out of reach in this one.
+            Role::Proxy => !matches!(known.holds, Holding::Partition(of) if of != partition),
+            Role::Slave => known.entry.partition == partition,
+            Role::Master => false,
+        };
+        if known.entry.state == State::Down {
+            return Err(Refusal::NodeDown);
+        }
+        if !belongs {
+            return Err(Refusal::NoCopy("it belongs to another partition"));
         }
         match shown {
             None => return Err(Refusal::NoCopy("it does not answer, or not yet by this map")),
