@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// Connections that the kernel keeps while the accept loop is busy: enough for every node of a
 /// large cluster to call at once.
 pub const BACKLOG: i32 = 4096;
+
+/// The port of datagrams that are never sent.
+const DISCARD: u16 = 9;
 
 /// A future of the network.
 pub type NetFuture<T> = Pin<Box<dyn Future<Output = io::Result<T>>>>;
@@ -84,17 +87,35 @@ impl Network for SystemNetwork {
     }
 
     fn address_towards(&self, to: IpAddr) -> io::Result<IpAddr> {
-        // Connecting a datagram socket sends nothing; it only asks for the way. The port does not
-        // matter (discard).
+        // Connecting a datagram socket sends nothing; it only asks for the way.
         let socket = UdpSocket::bind((ANY, 0))?;
-        socket.connect((to, 9))?;
+        socket.connect((to, DISCARD))?;
         Ok(socket.local_addr()?.ip())
     }
 
     fn is_local(&self, address: IpAddr) -> bool {
-        // Only an address of this host can be bound.
-        address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
+        let address = address.to_canonical();
+        if address.is_unspecified() || address.is_multicast() {
+            return false;
+        }
+        address.is_loopback() || is_own(address).is_ok_and(|own| own)
     }
+}
+
+/// Does this host have this address? Being able to bind it proves nothing where
+/// `ip_nonlocal_bind` is set, as it is beside keepalived. Asked is the way from it to itself, for
+/// which nothing is sent.
+fn is_own(address: IpAddr) -> io::Result<bool> {
+    let from = match address {
+        // The kernel makes no way from an address that is not its own; without a source it would
+        // name the first address of the same network instead.
+        IpAddr::V4(_) => address,
+        // Here it would make one, but names an own address as its own source.
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((from, 0))?;
+    socket.connect((address, DISCARD))?;
+    Ok(socket.local_addr()?.ip() == address)
 }
 
 /// Listens on `at`, with [`BACKLOG`].
