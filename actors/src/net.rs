@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -47,6 +48,10 @@ pub trait Network {
     /// Opens a connection. A refused one fails with `ConnectionRefused`; there is no deadline.
     fn connect(&self, to: SocketAddr) -> NetFuture<Box<dyn Stream>>;
 
+    /// As [`Self::connect`], for orders that are dangerous when they come late: what the other side
+    /// has not got when the stream is dropped it never gets.
+    fn connect_to_order(&self, to: SocketAddr) -> NetFuture<Box<dyn Stream>>;
+
     /// The addresses of a host name, IPv4 only if it has any (flared listens on IPv4 only).
     fn resolve(&self, name: &str) -> NetFuture<Vec<IpAddr>>;
 
@@ -66,9 +71,15 @@ pub struct SystemNetwork;
 
 impl Network for SystemNetwork {
     fn connect(&self, to: SocketAddr) -> NetFuture<Box<dyn Stream>> {
+        Box::pin(async move { Ok(Box::new(connected(to).await?) as Box<dyn Stream>) })
+    }
+
+    fn connect_to_order(&self, to: SocketAddr) -> NetFuture<Box<dyn Stream>> {
         Box::pin(async move {
-            let stream = TcpStream::connect(to).await?;
-            stream.set_nodelay(true)?;
+            let stream = connected(to).await?;
+            // Else the kernel goes on sending for minutes after the stream is gone. Without any
+            // lingering it forgets what it has and sends a reset.
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
@@ -100,6 +111,12 @@ impl Network for SystemNetwork {
         }
         address.is_loopback() || is_own(address).is_ok_and(|own| own)
     }
+}
+
+async fn connected(to: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Does this host have this address? Being able to bind it proves nothing where
@@ -168,6 +185,8 @@ pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
 
     #[test]
@@ -184,6 +203,37 @@ mod tests {
     fn a_host_reaches_us_where_our_packets_come_from() {
         let found = SystemNetwork.address_towards("127.0.0.9".parse().unwrap()).unwrap();
         assert!(found.is_loopback(), "{found}");
+    }
+
+    /// Sends until the kernel takes no more and drops the stream; how much that was, and what the
+    /// other side could read of it afterwards, with how that ended.
+    async fn sent_and_read(
+        connect: impl FnOnce(SocketAddr) -> NetFuture<Box<dyn Stream>>,
+    ) -> (usize, usize, io::Result<usize>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut stream = connect(TcpListener::local_addr(&listener).unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut sent = 0;
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(taken) = Pin::new(&mut *stream).poll_write(cx, &[0; 64 << 10]) {
+                sent += taken.unwrap();
+            }
+            Poll::Ready(())
+        })
+        .await;
+        drop(stream);
+        let mut read = Vec::new();
+        let ended = peer.read_to_end(&mut read).await;
+        (sent, read.len(), ended)
+    }
+
+    #[tokio::test]
+    async fn an_order_that_was_not_delivered_is_forgotten_with_its_connection() {
+        let (sent, read, ended) = sent_and_read(|to| SystemNetwork.connect(to)).await;
+        assert_eq!((read, ended.unwrap()), (sent, sent), "all comes, though nobody waits for it");
+        let (sent, read, ended) = sent_and_read(|to| SystemNetwork.connect_to_order(to)).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(read < sent, "{read} of {sent} bytes came");
     }
 
     #[tokio::test]

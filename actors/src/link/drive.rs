@@ -386,7 +386,7 @@ async fn open(
     };
     let mut failure = io::Error::other("the name has no address");
     for address in addresses {
-        match network.connect(address).await {
+        match network.connect_to_order(address).await {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => failure = error,
         }

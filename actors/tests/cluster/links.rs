@@ -47,6 +47,17 @@ fn an_unreachable_address_is_as_silent_as_a_hung_process() {
 }
 
 #[test]
+fn nothing_of_a_connection_comes_after_it_was_given_up() {
+    simulated(async {
+        let rig = Rig::start();
+        let node = rig.joined(1001).await;
+        assert_eq!(rig.pipes.for_orders(), 1, "an old `flush_all` must not reach a copy");
+        node.hang_up();
+        eventually("another connection", || rig.pipes.for_orders() == 2).await;
+    });
+}
+
+#[test]
 fn a_connection_that_ends_is_opened_again_at_once_and_is_no_death() {
     simulated(async {
         let rig = Rig::start();
