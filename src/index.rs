@@ -17,6 +17,7 @@ use flare_actors::manifest::{
     Manifest, ManifestChanged, ManifestStatus, ManifestWatcher, ReadManifest, Start,
 };
 use flare_actors::metrics::{ClusterMetrics, Exporter, UPKEEP_INTERVAL};
+use flare_actors::names::LOOKUPS_MAX;
 use flare_actors::net::{self, SystemNetwork};
 use flare_actors::obituary::{Death, Obituary};
 use flare_actors::overview::{ANSWER_DEADLINE, Sources};
@@ -34,8 +35,12 @@ use crate::cli::{IndexFlags, Place};
 use crate::limits;
 use crate::settings::{Settings, breaking_of, monitoring_of};
 
-/// Threads for what blocks: resolving names and reading small files. The store has its own.
-const BLOCKING_THREADS_MAX: usize = 4;
+/// Threads for what blocks: looking names up, which can take all that it may have, and reading small
+/// files. The store has its own.
+const BLOCKING_THREADS_MAX: usize = LOOKUPS_MAX + FILES_MAX;
+
+/// See [`BLOCKING_THREADS_MAX`]: files that are read at a time.
+const FILES_MAX: usize = 4;
 
 /// Obituaries that may wait; one of them ends the process.
 const DEATHS_WAITING: usize = 16;

@@ -19,12 +19,14 @@ use crate::clock::Clock;
 use crate::failover::{self, FailoverActor, Orders};
 use crate::link::{LinkHome, TopologyEars};
 use crate::metrics::ClusterMetrics;
+use crate::names::{LookUp, NamesActor, WithNames};
 use crate::net::{Listener, Network};
 use crate::obituary::{Death, Obituary};
 use crate::park::{self, ParkActor};
 use crate::session::{self, Limits, ListenerActor, ListenerDoors, SessionHome, TopologyDoors};
 use crate::store::StoreDoors;
 use crate::topology::{self, ChangeMonitoring, Published, StoreAnswered, TopologyActor};
+use crate::whereabouts::Addresses;
 
 /// What a cluster's actors are made from.
 pub struct Blueprint {
@@ -87,6 +89,8 @@ impl Cluster {
         let core = Topology::new(stored, settings);
         let published = watch::Sender::new(Published::new(Arc::clone(core.snapshot())));
         let watching = published.subscribe();
+        let addresses = watch::Sender::<Addresses>::default();
+        let known_addresses = addresses.subscribe();
 
         let topology_context = Context::<TopologyActor>::new();
         let topology = topology_context.address();
@@ -101,11 +105,12 @@ impl Cluster {
         )
         .start();
         let relay = start_relay(&blueprint.network, &topology, &deaths);
+        let names = start_names(&blueprint.network, &deaths);
         let link_home = Rc::new(LinkHome {
             cluster: Arc::clone(&name),
             clock,
             published: watching.clone(),
-            network: Rc::clone(&blueprint.network),
+            network: WithNames::around(&blueprint.network, &names),
             metrics: metrics.clone(),
             topology: TopologyEars::from(&topology),
             failover: failover.clone().recipient(),
@@ -121,6 +126,7 @@ impl Cluster {
             link_home,
             monitoring,
             published,
+            addresses,
             metrics: metrics.clone(),
             obituary: Some(Obituary::to_process(&deaths, "topology")),
         }));
@@ -131,6 +137,8 @@ impl Cluster {
             topology: TopologyDoors::from(&topology),
             listener: ListenerDoors::from(&listener),
             network: blueprint.network,
+            addresses: known_addresses,
+            names,
             clock,
             metrics,
             cluster: name,
@@ -151,6 +159,11 @@ impl Cluster {
         self.topology.do_send(ChangeMonitoring { settings: monitoring });
         self.failover.do_send(failover::ChangeSettings { monitoring, breaking });
     }
+}
+
+fn start_names(network: &Rc<dyn Network>, deaths: &mpsc::Sender<Death>) -> Recipient<LookUp> {
+    let obituary = Obituary::to_process(deaths, "names");
+    NamesActor::new(Rc::clone(network), Some(obituary)).start().recipient()
 }
 
 fn start_relay(

@@ -5,6 +5,7 @@
 //! * [`admin`], [`metrics`], [`logs`], [`manifest`]: what people see and ask for.
 //! * [`cluster`]: starts the actors of one cluster and ties them together.
 //! * [`clock`], [`net`]: what actors are handed, so that tests can hand in others.
+//! * [`names`], [`whereabouts`]: looking names up, and where nodes were last reached.
 //! * [`park`]: the relay that stands in for a master while it is swapped.
 //! * [`ask`], [`obituary`]: how actors ask each other, and how none dies unheard.
 
@@ -18,6 +19,7 @@ pub mod link;
 pub mod logs;
 pub mod manifest;
 pub mod metrics;
+pub mod names;
 pub mod net;
 pub mod obituary;
 pub mod overview;
@@ -27,3 +29,4 @@ pub mod reduction;
 pub mod session;
 pub mod store;
 pub mod topology;
+pub mod whereabouts;

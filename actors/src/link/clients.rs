@@ -70,7 +70,7 @@ impl Handler<NodesFound> for NodeLink {
     type Result = ();
 
     fn handle(&mut self, NodesFound(found): NodesFound, _: &mut Context<Self>) {
-        match (found, self.last_address) {
+        match (found, self.last_address()) {
             (Ok(mut nodes), Some(address)) => {
                 nodes.extend(self.home.network.address_towards(address.ip()));
                 self.client_hunt = Some(ClientHunt::List(nodes));

@@ -30,6 +30,8 @@ use super::{
 use crate::logs::{self, Direction};
 use crate::metrics::Miss;
 use crate::net::{Network, Stream};
+use crate::topology::NodeReached;
+use crate::whereabouts::Whereabouts;
 
 /// Bytes that are read at once; most answers are shorter.
 const READ_SIZE: usize = 4 * 1024;
@@ -74,7 +76,7 @@ impl NodeLink {
             Wire::Connecting { attempt, deadline } => {
                 let late = Instant::now() >= *deadline;
                 match attempt.as_mut().poll(cx) {
-                    Poll::Ready(Ok((stream, address))) => self.opened(stream, address),
+                    Poll::Ready(Ok((stream, found))) => self.opened(stream, found),
                     Poll::Ready(Err(error)) => self.not_opened(&error),
                     Poll::Pending if late => {
                         self.not_opened(&io::ErrorKind::TimedOut.into());
@@ -151,7 +153,7 @@ impl NodeLink {
             Rc::clone(&self.home.network),
             self.node.name().to_owned(),
             self.node.port(),
-            self.last_address,
+            self.whereabouts.clone(),
         );
         self.wire = Wire::Connecting {
             attempt: Box::pin(attempt),
@@ -159,9 +161,12 @@ impl NodeLink {
         };
     }
 
-    fn opened(&mut self, stream: Box<dyn Stream>, address: SocketAddr) {
-        debug!(parent: &self.span, %address, "connected");
-        self.last_address = Some(address);
+    fn opened(&mut self, stream: Box<dyn Stream>, found: Whereabouts) {
+        debug!(parent: &self.span, address = %found.reached, "connected");
+        if self.whereabouts.as_ref() != Some(&found) {
+            self.whereabouts = Some(found.clone());
+            self.home.topology.reached.do_send(NodeReached { node: self.node.clone(), found });
+        }
         self.incarnation = None;
         self.acknowledged = 0;
         self.push_at = Instant::now();
@@ -371,23 +376,24 @@ async fn open(
     network: Rc<dyn Network>,
     name: String,
     port: i32,
-    last: Option<SocketAddr>,
-) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+    last: Option<Whereabouts>,
+) -> io::Result<(Box<dyn Stream>, Whereabouts)> {
     let port = u16::try_from(port)
         .map_err(|_| io::Error::other(format!("{port} is not a port that can be connected to")))?;
     let resolved = match tokio::time::timeout(RESOLVE_DEADLINE, network.resolve(&name)).await {
         Ok(resolved) => resolved,
         Err(_) => Err(io::Error::other("the name was not resolved in time")),
     };
-    let addresses = match (resolved, last) {
-        (Ok(found), _) => found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
-        (Err(_), Some(last)) => vec![last],
+    let (addresses, all) = match (resolved, last) {
+        (Ok(found), _) => (found.clone(), found),
+        (Err(_), Some(last)) => (vec![last.reached.ip()], last.all),
         (Err(error), None) => return Err(io::Error::other(error)),
     };
     let mut failure = io::Error::other("the name has no address");
     for address in addresses {
-        match network.connect_to_order(address).await {
-            Ok(stream) => return Ok((stream, address)),
+        let reached = SocketAddr::new(address, port);
+        match network.connect_to_order(reached).await {
+            Ok(stream) => return Ok((stream, Whereabouts { reached, all })),
             Err(error) => failure = error,
         }
     }

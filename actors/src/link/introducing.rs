@@ -23,7 +23,7 @@ impl Handler<IntroduceRelay> for NodeLink {
 
     fn handle(&mut self, order: IntroduceRelay, ctx: &mut Context<Self>) {
         let deadline = self.home.clock.instant(order.until);
-        let (network, address) = (Rc::clone(&self.home.network), self.last_address);
+        let (network, address) = (Rc::clone(&self.home.network), self.last_address());
         let towards = order.towards;
         let began = Instant::now();
         let read = async move {

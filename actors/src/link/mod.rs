@@ -76,8 +76,9 @@ use crate::obituary::Obituary;
 use crate::session::Traffic;
 use crate::topology::{
     ClientsEnded, ConnectionsSeen, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected,
-    NodeEmptied, NodeIntroduced, NodeObserved, Published, QueueDrained, TopologyActor,
+    NodeEmptied, NodeIntroduced, NodeObserved, NodeReached, Published, QueueDrained, TopologyActor,
 };
+use crate::whereabouts::Whereabouts;
 use exchange::Exchange;
 
 /// What all links of a cluster share; nothing in it changes.
@@ -102,6 +103,7 @@ pub struct LinkHome {
 pub struct TopologyEars {
     pub(crate) opened: Recipient<LinkOpened>,
     pub(crate) ended: Recipient<LinkEnded>,
+    pub(crate) reached: Recipient<NodeReached>,
     pub(crate) acknowledged: Recipient<MapAcknowledged>,
     pub(crate) observed: Recipient<NodeObserved>,
     pub(crate) emptied: Recipient<NodeEmptied>,
@@ -117,6 +119,7 @@ impl From<&Addr<TopologyActor>> for TopologyEars {
         Self {
             opened: addr.clone().recipient(),
             ended: addr.clone().recipient(),
+            reached: addr.clone().recipient(),
             acknowledged: addr.clone().recipient(),
             observed: addr.clone().recipient(),
             emptied: addr.clone().recipient(),
@@ -195,7 +198,7 @@ pub struct NodeLink {
     /// What the topology was last told: does the connection stand?
     told_open: Option<bool>,
     /// Where the node's name last led; used when it cannot be resolved.
-    last_address: Option<SocketAddr>,
+    whereabouts: Option<Whereabouts>,
     /// One timer for whatever comes next.
     timer: Pin<Box<Sleep>>,
     _obituary: Option<Obituary>,
@@ -215,7 +218,7 @@ struct QueueWatch {
 /// How far the connection is.
 enum Wire {
     Closed,
-    Connecting { attempt: NetFuture<(Box<dyn Stream>, SocketAddr)>, deadline: Instant },
+    Connecting { attempt: NetFuture<(Box<dyn Stream>, Whereabouts)>, deadline: Instant },
     Open(OpenWire),
 }
 
@@ -264,11 +267,15 @@ impl NodeLink {
             silent: false,
             incarnation: None,
             told_open: None,
-            last_address: None,
+            whereabouts: None,
             timer: Box::pin(tokio::time::sleep_until(now)),
             home: parts.home,
             _obituary: parts.obituary,
         }
+    }
+
+    fn last_address(&self) -> Option<SocketAddr> {
+        self.whereabouts.as_ref().map(|found| found.reached)
     }
 
     /// Is there a map that the node may be told of and has not got?

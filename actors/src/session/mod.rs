@@ -25,11 +25,13 @@ pub use messages::*;
 
 use crate::clock::Clock;
 use crate::metrics::ClusterMetrics;
+use crate::names::LookUp;
 use crate::net::Network;
 use crate::topology::{
     GetLinks, GetStatsNodes, KillLink, PrepareToLeave, Published, RegisterNode, RemoveNode,
     SetNodeRole, SetNodeState, ShutdownNode, TopologyActor,
 };
+use crate::whereabouts::Addresses;
 
 /// How much longer than the core an asker waits: the store's part of it.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
@@ -77,6 +79,10 @@ pub struct SessionHome {
     pub listener: ListenerDoors,
     /// To find out whether a node itself is calling.
     pub network: Rc<dyn Network>,
+    /// Where nodes were last reached, for the same.
+    pub addresses: watch::Receiver<Addresses>,
+    /// Who looks names up, for the same.
+    pub names: Recipient<LookUp>,
     /// The time.
     pub clock: Clock,
     /// Where counts go.

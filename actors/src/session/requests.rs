@@ -149,7 +149,8 @@ async fn origin_of(request: &Request, home: &SessionHome, caller: Caller) -> Ori
     let Some(node) = subject(request).filter(|_| home.checks_origin) else {
         return Origin::Outsider;
     };
-    origin::of(Rc::clone(&home.network), node, caller.peer, caller.limits.resolve).await
+    let registers = matches!(request, Request::NodeAdd(_));
+    origin::of(home, (node, registers), caller.peer, caller.limits.resolve).await
 }
 
 async fn ask_topology(

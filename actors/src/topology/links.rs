@@ -10,7 +10,7 @@ use flare_core::model::NodeKey;
 use flare_core::topology::Snapshot;
 use tracing::error;
 
-use super::{LinkDied, TopologyActor};
+use super::{LinkDied, NodeReached, TopologyActor};
 use crate::link::{self, EndLink, NodeLink, PushMap};
 use crate::obituary::Obituary;
 
@@ -65,6 +65,13 @@ impl TopologyActor {
             }
             stays
         });
+        self.addresses.send_if_modified(|known| {
+            let gone = known.keys().any(|node| !wanted.contains(node));
+            if gone {
+                Arc::make_mut(known).retain(|node, _| wanted.contains(node));
+            }
+            gone
+        });
         for (node, entry) in nodes() {
             if !self.links.contains_key(node) {
                 let map = (released && snapshot.is_for(node)).then(|| Arc::clone(snapshot));
@@ -100,6 +107,19 @@ impl TopologyActor {
         })
         .start();
         LinkHandle { addr, thread, released }
+    }
+}
+
+impl Handler<NodeReached> for TopologyActor {
+    type Result = ();
+
+    fn handle(&mut self, NodeReached { node, found }: NodeReached, _: &mut Context<Self>) {
+        // A link that was told to end may have a word left.
+        if self.links.contains_key(&node) {
+            self.addresses.send_modify(|known| {
+                Arc::make_mut(known).insert(node, found);
+            });
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::link::{LinkFacts, MonitorSettings};
 use crate::obituary::End;
+use crate::whereabouts::Whereabouts;
 
 /// `node add` (flare-protocol.md 3.2).
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -206,6 +207,16 @@ pub struct ChangeMonitoring {
 pub struct LinkOpened {
     /// The node.
     pub node: NodeKey,
+}
+
+/// A node took the connection of its link, elsewhere than the last time.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct NodeReached {
+    /// The node.
+    pub node: NodeKey,
+    /// Where.
+    pub found: Whereabouts,
 }
 
 /// The connection to a node ended, or it could not be opened.

@@ -30,6 +30,7 @@ use crate::metrics::ClusterMetrics;
 use crate::obituary::Obituary;
 use crate::overview::EventRecord;
 use crate::park::ParkActor;
+use crate::whereabouts::Addresses;
 use crate::{failover, store};
 use links::LinkHandle;
 
@@ -65,6 +66,8 @@ pub struct Parts {
     pub monitoring: MonitorSettings,
     /// Where the committed map is published; holds that of `topology`.
     pub published: watch::Sender<Published>,
+    /// Where it is published where nodes were last reached.
+    pub addresses: watch::Sender<Addresses>,
     /// Where counts go.
     pub metrics: ClusterMetrics,
     /// Tells the parent of this actor's end.
@@ -93,6 +96,8 @@ pub struct TopologyActor {
     next_request: u64,
     /// The committed map, for everyone who reads.
     published: watch::Sender<Published>,
+    /// Where the nodes of that map were last reached, for everyone who reads.
+    addresses: watch::Sender<Addresses>,
     events: broadcast::Sender<EventRecord>,
     recent_events: VecDeque<EventRecord>,
     next_event: u64,
@@ -128,6 +133,7 @@ impl TopologyActor {
             askers: BTreeMap::new(),
             next_request: 0,
             published: parts.published,
+            addresses: parts.addresses,
             events: broadcast::Sender::new(EVENTS_BUFFERED),
             recent_events: VecDeque::new(),
             next_event: 0,

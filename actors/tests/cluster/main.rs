@@ -8,6 +8,7 @@ mod limits;
 mod links;
 mod network;
 mod node;
+mod origins;
 mod pushes;
 mod rig;
 mod sessions;

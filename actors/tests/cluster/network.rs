@@ -20,6 +20,7 @@ pub(crate) struct Pipes {
     ports: RefCell<BTreeMap<u16, Port>>,
     names_hang: Cell<bool>,
     for_orders: Cell<usize>,
+    looked_up: RefCell<Vec<String>>,
 }
 
 enum Port {
@@ -38,6 +39,11 @@ impl Pipes {
         accept
     }
 
+    /// The names that were looked up.
+    pub(crate) fn looked_up(&self) -> Vec<String> {
+        self.looked_up.borrow().clone()
+    }
+
     /// How many connections were asked for that forget what they could not deliver.
     pub(crate) fn for_orders(&self) -> usize {
         self.for_orders.get()
@@ -51,6 +57,11 @@ impl Pipes {
     /// From now on no name is resolved.
     pub(crate) fn hang_names(&self) {
         self.names_hang.set(true);
+    }
+
+    /// From now on names are resolved again; the lookups that hang go on hanging.
+    pub(crate) fn answer_names(&self) {
+        self.names_hang.set(false);
     }
 
     /// From now on whoever uses a connection to `port` panics.
@@ -89,6 +100,9 @@ impl Network for Pipes {
     }
 
     fn resolve(&self, name: &str) -> NetFuture<Vec<IpAddr>> {
+        if name.parse::<IpAddr>().is_err() {
+            self.looked_up.borrow_mut().push(name.to_owned());
+        }
         if self.names_hang.get() {
             return Box::pin(std::future::pending());
         }

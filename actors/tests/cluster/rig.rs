@@ -206,8 +206,13 @@ impl Rig {
 
     /// A node's role and state in the committed map, as in `master active`.
     pub(crate) fn entry(&self, port: u16) -> String {
+        self.entry_of("127.0.0.1", port)
+    }
+
+    /// That of a node with a name.
+    pub(crate) fn entry_of(&self, name: &str, port: u16) -> String {
         let published = self.cluster.published.borrow();
-        let key = flare_core::model::NodeKey::new("127.0.0.1", port.into());
+        let key = flare_core::model::NodeKey::new(name, port.into());
         published
             .snapshot
             .node(&key)
