@@ -15,7 +15,7 @@ use flare_core::stored::{StoredNode, StoredTopology};
 
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for target in ["requests", "node_answers", "store_format", "flare_xml"] {
+    for target in ["requests", "node_answers", "relayed", "store_format", "flare_xml"] {
         fs::create_dir_all(corpus.join(target))?;
     }
     let mut seeds = 0;
@@ -28,6 +28,10 @@ fn main() -> std::io::Result<()> {
             // The first two bytes are the place of the cut.
             let seed = [&[7, 0], &stream[..]].concat();
             fs::write(corpus.join(target).join(&name), seed)?;
+            seeds += 1;
+        }
+        if !to_index && !talk.sent.is_empty() {
+            fs::write(corpus.join("relayed").join(&name), [&[7, 0], &talk.sent[..]].concat())?;
             seeds += 1;
         }
         if let Some(stored) = map_in(&talk.sent) {

@@ -4,6 +4,7 @@
 //! * [`request`]: a line becomes a [`Request`] or a [`Rejected`] with the answer upstream gives.
 //! * [`command`]: what the index is asked, one file per command.
 //! * [`node`]: what the index asks nodes, one file per command.
+//! * [`relayed`]: how the requests begin that nodes send each other.
 //! * [`node_line`] and [`encode`]: the node map as text.
 //!
 //! Nothing here waits or decides: sessions and links read and write, `topology` decides.
@@ -13,6 +14,7 @@ pub mod encode;
 pub mod line;
 pub mod node;
 pub mod node_line;
+pub mod relayed;
 pub mod reply;
 pub mod request;
 pub mod words;

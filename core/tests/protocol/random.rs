@@ -9,6 +9,7 @@ use flare_core::protocol::command::{
 use flare_core::protocol::line::{LINE_MAX, READ_SIZE};
 use flare_core::protocol::node::{self, Reply};
 use flare_core::protocol::node_line::{self, NodeLine};
+use flare_core::protocol::relayed::{Beginning, beginning};
 use flare_core::protocol::{LineBuffer, LineError, Rejected, Request, encode, reply};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -166,6 +167,24 @@ proptest! {
         feed::<node::Version>(&stream);
         feed::<node::Stats>(&stream);
         feed::<node::StatsThreads>(&stream);
+    }
+
+    #[test]
+    fn what_nodes_send_each_other_is_told_apart_however_it_comes(
+        words in vec(
+            proptest::sample::select(vec!["get", "gets", "keys", "set", "g", "<a:1>", " ", "\n"]),
+            0..8,
+        ),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let sent = words.concat().into_bytes();
+        let whole = beginning(&sent);
+        let early = beginning(&sent[..cut.index(sent.len() + 1)]);
+        prop_assert!(early == Beginning::Unclear || early == whole, "{early:?} of {whole:?}");
+        if let Beginning::Read(length) = whole {
+            prop_assert_eq!(beginning(&sent[..length]), whole);
+            prop_assert_eq!(sent[..length].iter().filter(|byte| **byte == b'\n').count(), 1);
+        }
     }
 
     #[test]
