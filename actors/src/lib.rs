@@ -9,6 +9,7 @@
 //! * [`park`]: the relay that stands in for a master while it is swapped.
 //! * [`ask`], [`obituary`]: how actors ask each other, and how none dies unheard.
 
+mod accepting;
 pub mod admin;
 pub mod ask;
 pub mod clock;

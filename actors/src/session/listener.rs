@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
 
 use actix::{
     Actor, ActorFuture, Addr, AsyncContext, Context, Handler, MessageResult, ResponseFuture,
@@ -15,13 +13,14 @@ use actix::{
 use flare_core::protocol::command::{StatsProcess, Thread, ThreadKind, ThreadState, Variables};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::{
     ChangeLimits, EndSession, GetProcessStats, GetStatus, GetThreads, GetVariables, InboundSession,
     KillThread, Limits, SessionEnded, SessionHome, SessionStatus, StopAccepting, Traffic,
 };
+use crate::accepting::{AcceptFailed, Acceptor};
 use crate::net::{Listener, Stream};
 use crate::obituary::{End, Obituary};
 use crate::overview::{GetSessions, Sessions};
@@ -36,11 +35,6 @@ const THREAD_STEP: u32 = 2;
 /// they are shown because tools expect them, and cannot be killed.
 const CONTROLLER_THREAD: u32 = 1;
 const ALARM_THREAD: u32 = 2;
-
-/// The pause after an accept error, which doubles up to the longest: the process is out of files
-/// or the kernel out of memory, and trying harder helps neither.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What a listener is made of.
 pub struct Parts {
@@ -59,7 +53,7 @@ pub struct Parts {
 /// Owns the index port.
 pub struct ListenerActor {
     /// Gone once the index stops.
-    socket: Option<Box<dyn Listener>>,
+    socket: Option<Acceptor>,
     limits: Limits,
     variables: Variables,
     home: Rc<SessionHome>,
@@ -70,9 +64,6 @@ pub struct ListenerActor {
     accepted: u64,
     /// Bytes of the sessions that have ended.
     past_traffic: Traffic,
-    accept_pause: Duration,
-    /// No accept before this has passed.
-    pausing: Option<Pin<Box<Sleep>>>,
     started: Instant,
     /// Who waits until the last session is gone.
     stopping: Vec<oneshot::Sender<()>>,
@@ -83,7 +74,7 @@ impl ListenerActor {
     /// A listener that begins to accept when it is started.
     pub fn new(parts: Parts) -> Self {
         Self {
-            socket: Some(parts.socket),
+            socket: Some(Acceptor::new(parts.socket)),
             limits: parts.limits,
             variables: parts.variables,
             home: parts.home,
@@ -92,8 +83,6 @@ impl ListenerActor {
             next_thread: FIRST_THREAD,
             accepted: 0,
             past_traffic: Traffic::default(),
-            accept_pause: ACCEPT_PAUSE,
-            pausing: None,
             started: Instant::now(),
             stopping: Vec::new(),
             _obituary: parts.obituary,
@@ -103,30 +92,15 @@ impl ListenerActor {
     /// Accepts until nobody waits; ready when the socket is gone.
     fn accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         loop {
-            if let Some(pause) = &mut self.pausing {
-                ready!(pause.as_mut().poll(cx));
-                self.pausing = None;
-            }
             let Some(socket) = &mut self.socket else { return Poll::Ready(()) };
             match ready!(socket.poll_accept(cx)) {
-                Ok((stream, peer)) => {
-                    self.accept_pause = ACCEPT_PAUSE;
-                    self.admit(stream, peer);
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(AcceptFailed { error, pause }) => {
+                    error!(%error, ?pause, "cannot accept connections; trying again");
+                    self.home.metrics.connection_refused("accept");
                 }
-                Err(error) => self.accept_failed(&error),
             }
         }
-    }
-
-    fn accept_failed(&mut self, error: &io::Error) {
-        // One that hung up while it was queued says nothing about the next.
-        if error.kind() == io::ErrorKind::ConnectionAborted {
-            return;
-        }
-        error!(%error, pause = ?self.accept_pause, "cannot accept connections; trying again");
-        self.home.metrics.connection_refused("accept");
-        self.pausing = Some(Box::pin(tokio::time::sleep(self.accept_pause)));
-        self.accept_pause = (self.accept_pause * 2).min(ACCEPT_PAUSE_MAX);
     }
 
     /// Starts a session, or closes the connection at once, as upstream does.
