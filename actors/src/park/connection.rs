@@ -1,30 +1,29 @@
 //! One connection of a node to the relay: its reads go on to the old master, and from its first
 //! write on what it sends is held, then passed on unchanged.
 //!
-//! The relay looks at nothing but how a request begins: reads come without a prefix
-//! (flare-protocol.md 5.1). What it holds it keeps as it came, in its order, and hands answers
-//! back as they come. A node keeps several requests on one connection, each answered in turn
-//! (flare-protocol.md 5.4), so bytes in order are all that is needed.
+//! The relay looks at nothing but how a request begins. What it holds it keeps as it came, in its
+//! order, and hands answers back as they come. A node keeps several requests on one connection,
+//! each answered in turn (flare-protocol.md 5.4), so bytes in order are all that is needed.
+//! Whatever a connection waits for, it ends with the relay.
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
+use flare_core::protocol::relayed::{Beginning, beginning};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::sync::watch;
 
+use super::HELD_BYTES_MAX;
 use crate::net::{Network, Stream};
 
-/// What one connection may hold; beyond it the node is not read from until the release, which
-/// makes it wait, and loses nothing.
-pub const HELD_BYTES_MAX: usize = 1 << 20;
+/// How much of an answer is read at once.
+const ANSWER_BYTES: usize = 4 << 10;
 
-/// How much is read at once.
-const READ_BYTES: usize = 16 << 10;
-
-/// How the requests begin that change nothing.
-const READS: [&[u8]; 3] = [b"get ", b"gets ", b"keys "];
+/// How long a connection to the new master counts as being opened when no answer comes on it.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What the relay does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,48 +36,96 @@ pub enum Phase {
     Closed,
 }
 
-/// How the bytes begin that a node sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Beginning {
-    /// A read, of so many bytes.
-    Read(usize),
-    /// Perhaps a read.
-    Unclear,
-    /// Something that must wait.
-    Other,
+/// A connection whose requests may go on now, and some of them.
+pub(super) struct Held {
+    node: Box<dyn Stream>,
+    requests: BytesMut,
+    target: SocketAddr,
+    phase: watch::Receiver<Phase>,
 }
 
-/// Passes reads on, then holds what comes until the release, then passes everything on, both ways,
-/// until either side or the relay ends it.
+/// A connection whose requests have gone on, and what was answered.
+pub(super) struct Passing {
+    node: Box<dyn Stream>,
+    master: Box<dyn Stream>,
+    answer: BytesMut,
+    phase: watch::Receiver<Phase>,
+}
+
+/// Passes reads on, then holds what comes until the release. `None` when the node or the relay
+/// ended first.
 ///
 /// # Errors
-/// When either connection breaks; the node sees its connection end and counts the request failed.
-pub(crate) async fn serve(
+/// When a connection breaks; the node sees its own end and counts the request failed.
+pub(super) async fn hold(
     mut node: Box<dyn Stream>,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
     (network, reads_to): (Rc<dyn Network>, SocketAddr),
-) -> io::Result<()> {
-    let mut held = BytesMut::new();
-    if !pass_reads(&mut node, &mut held, &mut phase, (&*network, reads_to)).await? {
-        return Ok(());
-    }
-    let Some(target) = hold(&mut node, &mut held, &mut phase).await? else { return Ok(()) };
-    let mut master = network.connect(target).await?;
-    master.write_all(&held).await?;
-    drop(held);
+) -> io::Result<Option<Held>> {
+    let mut released = phase.clone();
+    let held = async {
+        let mut requests = BytesMut::new();
+        if !pass_reads(&mut node, &mut requests, (&*network, reads_to)).await? {
+            return Ok(None);
+        }
+        let target = wait_for_release(&mut node, &mut requests, &mut released).await?;
+        Ok(target.map(|target| (requests, target)))
+    };
+    let held = until_closed(phase.clone(), held).await?.flatten();
+    Ok(held.map(|(requests, target)| Held { node, requests, target, phase }))
+}
+
+/// Connects to the new master and sends it what was held; waits for its answer, but not for long.
+///
+/// # Errors
+/// As [`hold`].
+pub(super) async fn hand_over(held: Held, network: Rc<dyn Network>) -> io::Result<Option<Passing>> {
+    let Held { node, requests, target, phase } = held;
+    let handed = async {
+        let mut master = network.connect(target).await?;
+        master.write_all(&requests).await?;
+        let mut answer = BytesMut::with_capacity(ANSWER_BYTES);
+        if let Ok(read) = tokio::time::timeout(ANSWER_PATIENCE, master.read_buf(&mut answer)).await
+            && read? == 0
+        {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok((master, answer))
+    };
+    let handed = until_closed(phase.clone(), handed).await?;
+    Ok(handed.map(|(master, answer)| Passing { node, master, answer, phase }))
+}
+
+/// Passes everything on, both ways, until either side or the relay ends it.
+///
+/// # Errors
+/// As [`hold`].
+pub(super) async fn pass_on(passing: Passing) -> io::Result<()> {
+    let Passing { mut node, mut master, answer, phase } = passing;
+    let passed = async {
+        node.write_all(&answer).await?;
+        drop(answer);
+        copy_bidirectional(&mut node, &mut master).await
+    };
+    until_closed(phase, passed).await.map(|_| ())
+}
+
+/// What is done, unless the relay ends before.
+async fn until_closed<T>(
+    mut phase: watch::Receiver<Phase>,
+    what: impl Future<Output = io::Result<T>>,
+) -> io::Result<Option<T>> {
     tokio::select! {
-        passed = copy_bidirectional(&mut node, &mut master) => passed.map(|_| ()),
-        _ = phase.wait_for(|phase| *phase == Phase::Closed) => Ok(()),
+        done = what => done.map(Some),
+        _ = phase.wait_for(|phase| *phase == Phase::Closed) => Ok(None),
     }
 }
 
 /// Passes reads on to the old master, and its answers back, until something else comes, which is
-/// then in `held`; all reads have been answered by then. `false` when the node or the relay ended
-/// first.
+/// then in `held`; all reads have been answered by then. `false` when the node ended first.
 async fn pass_reads(
     node: &mut Box<dyn Stream>,
     held: &mut BytesMut,
-    phase: &mut watch::Receiver<Phase>,
     (network, reads_to): (&dyn Network, SocketAddr),
 ) -> io::Result<bool> {
     let mut master: Option<Box<dyn Stream>> = None;
@@ -94,19 +141,20 @@ async fn pass_reads(
                 }
                 continue;
             }
-            Beginning::Other => return Ok(true),
-            Beginning::Unclear => {}
+            Beginning::Unclear if held.len() < HELD_BYTES_MAX => {}
+            Beginning::Unclear | Beginning::Other => return Ok(true),
         }
-        held.reserve(READ_BYTES);
-        answer.reserve(READ_BYTES);
         let answered = async {
             match &mut master {
-                Some(master) => master.read_buf(&mut answer).await,
+                Some(master) => {
+                    answer.reserve(ANSWER_BYTES);
+                    master.read_buf(&mut answer).await
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            read = node.read_buf(held) => {
+            read = read_some(node, held) => {
                 if read? == 0 {
                     return Ok(false);
                 }
@@ -118,24 +166,12 @@ async fn pass_reads(
                 node.write_all(&answer).await?;
                 answer.clear();
             }
-            _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(false),
         }
     }
 }
 
-fn beginning(sent: &[u8]) -> Beginning {
-    if !READS.iter().any(|read| sent.iter().zip(*read).all(|(byte, wanted)| byte == wanted)) {
-        return Beginning::Other;
-    }
-    match sent.iter().position(|byte| *byte == b'\n') {
-        Some(end) => Beginning::Read(end + 1),
-        None if sent.len() < HELD_BYTES_MAX => Beginning::Unclear,
-        None => Beginning::Other,
-    }
-}
-
 /// Reads until the release; `None` when the node or the relay ended first.
-async fn hold(
+async fn wait_for_release(
     node: &mut Box<dyn Stream>,
     held: &mut BytesMut,
     phase: &mut watch::Receiver<Phase>,
@@ -147,9 +183,8 @@ async fn hold(
             Phase::Closed => return Ok(None),
         }
         let room = held.len() < HELD_BYTES_MAX;
-        held.reserve(READ_BYTES);
         tokio::select! {
-            read = node.read_buf(held), if room => {
+            read = read_some(node, held), if room => {
                 if read? == 0 {
                     return Ok(None);
                 }
@@ -163,26 +198,8 @@ async fn hold(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_reads_are_passed_on() {
-        for (sent, begins) in [
-            ("", Beginning::Unclear),
-            ("g", Beginning::Unclear),
-            ("get", Beginning::Unclear),
-            ("get k", Beginning::Unclear),
-            ("get k\r\nget l", Beginning::Read(7)),
-            ("gets k\r\n", Beginning::Read(8)),
-            ("keys k 1\r\n<a:1>", Beginning::Read(10)),
-            ("<a:1>get", Beginning::Other),
-            ("set k 0 0 1\r\n", Beginning::Other),
-            ("gat k\r\n", Beginning::Other),
-            ("getx\r\n", Beginning::Other),
-        ] {
-            assert_eq!(beginning(sent.as_bytes()), begins, "{sent:?}");
-        }
-    }
+/// Reads what has come, as far as it may be held.
+async fn read_some(node: &mut Box<dyn Stream>, held: &mut BytesMut) -> io::Result<usize> {
+    let room = HELD_BYTES_MAX - held.len();
+    node.read_buf(&mut held.limit(room)).await
 }

@@ -8,29 +8,45 @@
 mod connection;
 mod messages;
 
-use std::future::poll_fn;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle, WrapFuture,
+    Actor, ActorFuture, ActorFutureExt, AsyncContext, Context, Handler, Recipient, SpawnHandle,
+    WrapFuture,
 };
 use flare_core::model::NodeKey;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-pub use connection::{HELD_BYTES_MAX, Phase};
+pub use connection::Phase;
 pub use messages::*;
 
-use crate::net::{self, Listener, Network, Stream};
+use crate::accepting::{AcceptFailed, Acceptor};
+use crate::net::{self, Network, Stream};
 use crate::obituary::Obituary;
 use crate::topology::{RelayEnded, RelayOpened};
+use connection::Held;
 
 /// Connections that the relay takes: two from each node of a large cluster (`proxy-concurrency`).
 /// One more is closed, and its node tries again (flare-protocol.md 5.4).
 pub const CONNECTIONS_MAX: usize = 4096;
+
+/// What all of them may hold.
+pub const HELD_TOTAL_MAX: usize = 64 << 20;
+
+/// What one connection may hold; beyond it the node is not read from until the release, which
+/// makes it wait, and loses nothing.
+pub const HELD_BYTES_MAX: usize = HELD_TOTAL_MAX / CONNECTIONS_MAX;
+
+/// Connections that are opened to the new master at a time, each until its first answer: flared
+/// lets the kernel keep 30 for it, and one more would be tried again only after a second.
+pub const DIALS_MAX: usize = 16;
 
 /// The relay ends after this, whatever happened to those who ordered it; a swap takes 30 ms.
 pub const OPEN_MAX: Duration = Duration::from_secs(15);
@@ -59,14 +75,21 @@ pub struct ParkActor {
     relay: Option<Relay>,
     /// Connections that are open, of this relay and of former ones.
     connections: usize,
+    /// Those that were released and are not connected to the new master yet.
+    released: VecDeque<Held>,
+    /// Those of which that is being done.
+    dials: usize,
     _obituary: Option<Obituary>,
 }
 
 struct Relay {
+    number: u64,
+    acceptor: Acceptor,
+    reads_to: SocketAddr,
+    peers: Option<BTreeSet<IpAddr>>,
+    /// Somebody who may not connect did.
+    strangers: bool,
     phase: watch::Sender<Phase>,
-    /// A release was ordered, though its target may not be resolved yet.
-    releasing: bool,
-    accepting: SpawnHandle,
     expiry: SpawnHandle,
 }
 
@@ -79,144 +102,168 @@ impl ParkActor {
             ended: parts.ended,
             relay: None,
             connections: 0,
+            released: VecDeque::new(),
+            dials: 0,
             _obituary: parts.obituary,
         }
     }
 
-    fn listen(
-        &mut self,
-        (from, reads_to): (IpAddr, SocketAddr),
-        ctx: &mut Context<Self>,
-    ) -> io::Result<NodeKey> {
+    fn listen(&mut self, order: OpenRelay, ctx: &mut Context<Self>) -> io::Result<NodeKey> {
+        let OpenRelay { number, reads_to, peers } = order;
+        let from = self.network.address_towards(reads_to.ip())?;
         let listener = net::listen(SocketAddr::new(from, 0))?;
         let at = listener.local_addr()?;
-        let (phase, watched) = watch::channel(Phase::Holding);
-        let accepting = self.accept(listener, (watched, reads_to), ctx);
-        let expiry = ctx.run_later(OPEN_MAX, |park, ctx| {
+        let expiry = ctx.run_later(OPEN_MAX, move |park, ctx| {
             warn!("the relay was not closed in time; it ends");
             park.end(ctx);
-            park.ended.do_send(RelayEnded);
+            park.ended.do_send(RelayEnded { number });
         });
-        self.relay = Some(Relay { phase, releasing: false, accepting, expiry });
-        info!(%at, "the relay stands");
+        self.relay = Some(Relay {
+            number,
+            acceptor: Acceptor::new(listener),
+            reads_to,
+            peers,
+            strangers: false,
+            phase: watch::Sender::new(Phase::Holding),
+            expiry,
+        });
+        info!(number, %at, "the relay stands");
         Ok(NodeKey::new(&at.ip().to_string(), i32::from(at.port())))
     }
 
-    /// Takes the next connection, and then the one after it.
-    fn accept(
-        &mut self,
-        mut listener: Box<dyn Listener>,
-        (phase, reads_to): (watch::Receiver<Phase>, SocketAddr),
-        ctx: &mut Context<Self>,
-    ) -> SpawnHandle {
-        let accepted = async move {
-            let next = poll_fn(|cx| listener.poll_accept(cx)).await;
-            (next, listener)
-        };
-        let taken = accepted.into_actor(self).map(move |(next, listener), park, ctx| {
-            match next {
-                Ok((stream, peer)) => {
-                    debug!(%peer, "a node sends to the relay");
-                    park.serve(stream, (phase.clone(), reads_to), ctx);
+    /// Accepts until nobody waits.
+    fn accept(&mut self, cx: &mut TaskContext<'_>, ctx: &mut Context<Self>) -> Poll<()> {
+        loop {
+            let Some(relay) = &mut self.relay else { return Poll::Pending };
+            match ready!(relay.acceptor.poll_accept(cx)) {
+                Ok((stream, peer)) => self.admit(stream, peer, ctx),
+                Err(AcceptFailed { error, pause }) => {
+                    warn!(%error, ?pause, "the relay cannot take connections; trying again");
                 }
-                // The one that came is gone; the next may be well.
-                Err(error) => warn!(%error, "the relay could not take a connection"),
             }
-            let accepting = park.accept(listener, (phase, reads_to), ctx);
-            if let Some(relay) = &mut park.relay {
-                relay.accepting = accepting;
-            }
-        });
-        ctx.spawn(taken)
+        }
     }
 
-    fn serve(
-        &mut self,
-        stream: Box<dyn Stream>,
-        (phase, reads_to): (watch::Receiver<Phase>, SocketAddr),
-        ctx: &mut Context<Self>,
-    ) {
+    fn admit(&mut self, stream: Box<dyn Stream>, peer: SocketAddr, ctx: &mut Context<Self>) {
+        let Some(relay) = &mut self.relay else { return };
+        if !relay.peers.as_ref().is_none_or(|peers| is_one_of(&*self.network, peers, peer.ip())) {
+            // Once for each relay: a stranger must not fill the log.
+            if !std::mem::replace(&mut relay.strangers, true) {
+                warn!(number = relay.number, %peer, "no node: its connection to the relay is closed");
+            }
+            return;
+        }
         if self.connections >= CONNECTIONS_MAX {
             warn!(connections = self.connections, "the relay has too many connections");
             return;
         }
+        debug!(%peer, "a node sends to the relay");
         self.connections += 1;
         let network = Rc::clone(&self.network);
-        let served = connection::serve(stream, phase, (network, reads_to));
-        ctx.spawn(served.into_actor(self).map(|ended, park, _| {
-            park.connections -= 1;
-            if let Err(error) = ended {
-                warn!(%error, "a connection of the relay broke; its request fails unacknowledged");
+        let held = connection::hold(stream, relay.phase.subscribe(), (network, relay.reads_to));
+        ctx.spawn(held.into_actor(self).map(|held, park, ctx| match held {
+            Ok(Some(held)) => {
+                park.released.push_back(held);
+                park.dial(ctx);
             }
+            ended => park.ended(ended.err()),
         }));
+    }
+
+    /// Connects those that were released, some at a time.
+    fn dial(&mut self, ctx: &mut Context<Self>) {
+        while self.dials < DIALS_MAX {
+            let Some(held) = self.released.pop_front() else { return };
+            self.dials += 1;
+            let connected = connection::hand_over(held, Rc::clone(&self.network));
+            ctx.spawn(connected.into_actor(self).map(|connected, park, ctx| {
+                park.dials -= 1;
+                match connected {
+                    Ok(Some(passing)) => {
+                        let passed = connection::pass_on(passing).into_actor(park);
+                        ctx.spawn(passed.map(|passed, park, _| park.ended(passed.err())));
+                    }
+                    ended => park.ended(ended.err()),
+                }
+                park.dial(ctx);
+            }));
+        }
+    }
+
+    /// A connection ended.
+    fn ended(&mut self, error: Option<io::Error>) {
+        self.connections -= 1;
+        if let Some(error) = error {
+            warn!(%error, "a connection of the relay broke; its request fails unacknowledged");
+        }
     }
 
     /// No further connection; those that are open pass on what is under way.
     fn end(&mut self, ctx: &mut Context<Self>) {
         let Some(relay) = self.relay.take() else { return };
-        ctx.cancel_future(relay.accepting);
         ctx.cancel_future(relay.expiry);
-        if !relay.releasing {
-            relay.phase.send_replace(Phase::Closed);
+        let phase = relay.phase;
+        if *phase.borrow() == Phase::Holding {
+            phase.send_replace(Phase::Closed);
             return;
         }
-        let phase = relay.phase;
         ctx.run_later(CLOSING_MAX, move |_, _| {
             phase.send_replace(Phase::Closed);
         });
     }
 }
 
-/// Where a node listens.
-async fn address_of(network: &dyn Network, node: &NodeKey) -> io::Result<SocketAddr> {
-    let port = u16::try_from(node.port()).map_err(io::Error::other)?;
-    let addresses = network.resolve(node.name()).await?;
-    let address = addresses.first().ok_or_else(|| io::Error::other("no address"))?;
-    Ok(SocketAddr::new(*address, port))
+/// Is this one of those hosts? The index's own addresses count as each other.
+fn is_one_of(network: &dyn Network, hosts: &BTreeSet<IpAddr>, peer: IpAddr) -> bool {
+    let is_local = |address: &IpAddr| network.is_local(*address);
+    hosts.contains(&peer) || is_local(&peer) && hosts.iter().any(is_local)
+}
+
+/// The future of the actor that accepts while there is a relay; never ends.
+struct Accept;
+
+impl ActorFuture<ParkActor> for Accept {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        park: &mut ParkActor,
+        ctx: &mut Context<ParkActor>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        park.accept(task, ctx)
+    }
 }
 
 impl Actor for ParkActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Accept);
+    }
 }
 
 impl Handler<OpenRelay> for ParkActor {
     type Result = ();
 
-    fn handle(&mut self, OpenRelay { reads_to }: OpenRelay, ctx: &mut Context<Self>) {
+    fn handle(&mut self, order: OpenRelay, ctx: &mut Context<Self>) {
         self.end(ctx);
-        let network = Rc::clone(&self.network);
-        let found = async move {
-            let reads_to = address_of(&*network, &reads_to).await?;
-            Ok((network.address_towards(reads_to.ip())?, reads_to))
-        };
-        ctx.spawn(found.into_actor(self).map(|from, park, ctx| {
-            let relay = from.and_then(|found| park.listen(found, ctx));
-            if let Err(error) = &relay {
-                warn!(%error, "the relay could not be opened; writes are refused instead of held");
-            }
-            park.opened.do_send(RelayOpened { relay: relay.ok() });
-        }));
+        let number = order.number;
+        let relay = self.listen(order, ctx);
+        if let Err(error) = &relay {
+            warn!(%error, "the relay could not be opened; writes are refused instead of held");
+        }
+        self.opened.do_send(RelayOpened { number, relay: relay.ok() });
     }
 }
 
 impl Handler<ReleaseRelay> for ParkActor {
     type Result = ();
 
-    fn handle(&mut self, ReleaseRelay { to }: ReleaseRelay, ctx: &mut Context<Self>) {
-        let Some(relay) = &mut self.relay else { return };
-        relay.releasing = true;
-        let phase = relay.phase.clone();
-        let network = Rc::clone(&self.network);
-        let target = async move { address_of(&*network, &to).await };
-        ctx.spawn(target.into_actor(self).map(move |target, _, _| match target {
-            Ok(target) => {
-                phase.send_replace(Phase::Released(target));
-            }
-            Err(error) => {
-                warn!(%error, "the relay cannot reach the new master; held writes fail");
-                phase.send_replace(Phase::Closed);
-            }
-        }));
+    fn handle(&mut self, ReleaseRelay { to }: ReleaseRelay, _: &mut Context<Self>) {
+        if let Some(relay) = &self.relay {
+            relay.phase.send_replace(Phase::Released(to));
+        }
     }
 }
 

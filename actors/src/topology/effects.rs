@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context};
-use flare_core::model::Timestamp;
-use flare_core::topology::{Effect, Event, Input, Snapshot, Step, Targets};
+use flare_core::model::{NodeKey, Timestamp};
+use flare_core::topology::{Effect, Event, Input, Mode, Snapshot, Step, Targets};
+use tracing::warn;
 
 use super::{EVENTS_KEPT, Published, TopologyActor, report};
 use crate::failover::MapPublished;
@@ -72,12 +73,12 @@ impl TopologyActor {
                 Some(link) => link.addr.do_send(EndClients),
                 None => self.submit(Input::ClientsEnded { node }, None, ctx),
             },
-            Effect::OpenRelay { reads_to } => self.relay.do_send(OpenRelay { reads_to }),
+            Effect::OpenRelay { reads_to } => self.open_relay(&reads_to, ctx),
             Effect::Introduce { node, request, towards, until } => match self.links.get(&node) {
                 Some(link) => link.addr.do_send(IntroduceRelay { request, towards, until }),
                 None => self.submit(Input::Introduced { node }, None, ctx),
             },
-            Effect::ReleaseRelay { to } => self.relay.do_send(ReleaseRelay { to }),
+            Effect::ReleaseRelay { to } => self.release_relay(&to),
             Effect::CloseRelay => self.relay.do_send(CloseRelay),
             Effect::WatchQueue { node, towards, until, settle_millis } => {
                 if let Some(link) = self.links.get(&node) {
@@ -113,6 +114,33 @@ impl TopologyActor {
                         link.release(snapshot);
                     }
                 }
+            }
+        }
+    }
+
+    /// The relay stands before the address that the old master's link leads to: no name server may
+    /// hold up a swap.
+    fn open_relay(&mut self, reads_to: &NodeKey, ctx: &mut Context<Self>) {
+        self.relay_number += 1;
+        let addresses = Arc::clone(&self.addresses.borrow());
+        let Some(found) = addresses.get(reads_to) else {
+            warn!(node = %reads_to, "no relay: the old master was never reached");
+            return self.submit(Input::RelayOpened { relay: None }, None, ctx);
+        };
+        // As with commands (R15): by hand anybody may be a node.
+        let checked = matches!(self.mode, Mode::Automatic(_));
+        let peers = checked
+            .then(|| addresses.values().flat_map(|found| found.all.iter().copied()).collect());
+        let number = self.relay_number;
+        self.relay.do_send(OpenRelay { number, reads_to: found.reached, peers });
+    }
+
+    fn release_relay(&self, to: &NodeKey) {
+        match self.addresses.borrow().get(to) {
+            Some(found) => self.relay.do_send(ReleaseRelay { to: found.reached }),
+            None => {
+                warn!(node = %to, "the new master was never reached; held writes fail");
+                self.relay.do_send(CloseRelay);
             }
         }
     }

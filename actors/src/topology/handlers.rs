@@ -194,7 +194,6 @@ becomes_input!(ReturnNode { node, seen } => Return);
 becomes_input!(NoteLapse { node, seen, silent_millis } => Lapsed);
 becomes_input!(SuspectNode { node, suspected } => Suspected);
 becomes_input!(ChangeBreaker { open, assigned, dead } => BreakerChanged);
-becomes_input!(RelayOpened { relay } => RelayOpened);
 becomes_input!(ClientsEnded { node } => ClientsEnded);
 becomes_input!(ListLeaving { nodes } => LeavingListed);
 becomes_input!(TellZones { zones } => ZonesTold);
@@ -208,11 +207,25 @@ becomes_input!(NodeIntroduced { node } => Introduced);
 becomes_input!(QueueDrained { node, towards } => QueueDrained);
 becomes_input!(NodeEmptied { node, intent, ok } => Emptied);
 
+impl Handler<RelayOpened> for TopologyActor {
+    type Result = ();
+
+    fn handle(&mut self, message: RelayOpened, ctx: &mut Context<Self>) {
+        let RelayOpened { number, relay } = message;
+        // An earlier one was given up, and ended with the order for this one.
+        if number == self.relay_number {
+            self.submit(Input::RelayOpened { relay }, None, ctx);
+        }
+    }
+}
+
 impl Handler<RelayEnded> for TopologyActor {
     type Result = ();
 
-    fn handle(&mut self, _: RelayEnded, ctx: &mut Context<Self>) {
-        self.submit(Input::RelayEnded, None, ctx);
+    fn handle(&mut self, RelayEnded { number }: RelayEnded, ctx: &mut Context<Self>) {
+        if number == self.relay_number {
+            self.submit(Input::RelayEnded, None, ctx);
+        }
     }
 }
 

@@ -164,6 +164,8 @@ pub struct SuspectNode {
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct RelayOpened {
+    /// Which relay, by the number of the order.
+    pub number: u64,
     /// Its name and port as nodes reach it.
     pub relay: Option<NodeKey>,
 }
@@ -171,7 +173,10 @@ pub struct RelayOpened {
 /// The relay ended though nobody told it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
-pub struct RelayEnded;
+pub struct RelayEnded {
+    /// Which relay, by the number of the order.
+    pub number: u64,
+}
 
 /// The circuit breaker opened or closed (R11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]

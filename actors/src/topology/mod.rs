@@ -84,6 +84,8 @@ pub struct TopologyActor {
     store: Recipient<store::Write>,
     failover: Recipient<failover::MapPublished>,
     relay: Addr<ParkActor>,
+    /// The number of the last relay that was ordered.
+    relay_number: u64,
     link_home: Rc<LinkHome>,
     monitoring: MonitorSettings,
     metrics: ClusterMetrics,
@@ -125,6 +127,7 @@ impl TopologyActor {
             store: parts.store,
             failover: parts.failover,
             relay: parts.relay,
+            relay_number: 0,
             link_home: parts.link_home,
             monitoring: parts.monitoring,
             metrics: parts.metrics,
