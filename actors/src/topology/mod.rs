@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Recipient, SpawnHandle};
 use flare_core::model::{NodeKey, Timestamp};
-use flare_core::topology::{Answer, Input, Mode, RequestId, Topology};
+use flare_core::topology::{Answer, Event, Input, Mode, Refusal, RequestId, Topology};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
@@ -159,9 +159,13 @@ impl TopologyActor {
             Ok(step) => self.carry_out(step, ctx),
             Err(refusal) => {
                 self.metrics.refused(&refusal);
-                match request {
-                    Some(request) => self.answer(request, Answer::Refused(refusal)),
-                    None => tracing::debug!(?refusal, "the topology refused an input"),
+                match (request, refusal) {
+                    (Some(request), refusal) => self.answer(request, Answer::Refused(refusal)),
+                    // What nobody asked for is ours to get right.
+                    (None, Refusal::Invariant(what)) => {
+                        self.happened(Event::InvariantBroken { what });
+                    }
+                    (None, refusal) => tracing::debug!(?refusal, "the topology refused an input"),
                 }
             }
         }

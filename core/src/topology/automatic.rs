@@ -264,7 +264,7 @@ impl Topology {
 
     /// Asks the policy for actions until it has none, and carries them out.
     pub(super) fn carry_out_policy(&mut self, wanted: Wanted, now: Timestamp, step: &mut Step) {
-        if self.keeps_some_for_last() || self.pause_until.is_some_and(|until| now < until) {
+        if self.keeps_some_for_last() || self.is_pausing(now) {
             return;
         }
         self.pause_until = None;

@@ -79,6 +79,9 @@ impl Topology {
         };
         self.news = true;
         self.snapshot = Arc::new(Snapshot::new(state));
+        if std::mem::take(&mut self.store_fails) {
+            self.follow_leaving_list();
+        }
         step.effects.push(Effect::Publish(Arc::clone(&self.snapshot)));
         step.effects.extend(batch.events.into_iter().map(Effect::Happened));
         self.forget(batch.removed);
@@ -147,10 +150,17 @@ impl Topology {
         // The write may have reached the medium all the same: its numbers are not used again
         // (R3); `version_floor` sees to the version.
         let used = (self.proposed.next_thread_type, self.proposed.next_intent);
+        let breaker_open = self.proposed.breaker_open;
         self.proposed = self.snapshot.stored().clone();
         (self.proposed.next_thread_type, self.proposed.next_intent) = used;
+        // The breaker's word counts, stored or not (R11): it is given once.
+        self.proposed.breaker_open = breaker_open;
         self.preparing = prepares(&self.proposed);
         let gathered = std::mem::take(&mut self.gathered);
+        let mut events = writing.batch.events;
+        events.extend(gathered.events);
+        events.retain(|event| matches!(event, Event::BreakerChanged { .. }));
+        self.gathered.events = events;
         let refusal = match &failure {
             StoreFailure::Conflict => Refusal::StoodDown,
             StoreFailure::Unwritable(_) => Refusal::Store(failure.clone()),
@@ -176,8 +186,22 @@ impl Topology {
             facts.role_version = facts.role_version.min(committed);
         }
         self.remember_first_processes();
+        self.store_fails = failure != StoreFailure::Conflict;
         self.pause_until = Some(now.plus_millis(STORE_RETRY_MILLIS));
         step.effects.push(Effect::Happened(Event::StoreFailed { failure }));
+    }
+
+    /// A store that failed is tried again when the pause is over, also when nothing else is to be
+    /// stored: so it is known when it can be written again, and the breaker's word gets there.
+    pub(super) fn try_store_again(&mut self, now: Timestamp) {
+        if self.store_fails && self.writing.is_none() && !self.is_pausing(now) {
+            self.gathered.pending = true;
+        }
+    }
+
+    /// Was a write or a rule broken so recently that nothing is done by itself?
+    pub(super) fn is_pausing(&self, now: Timestamp) -> bool {
+        self.pause_until.is_some_and(|until| now < until)
     }
 
     /// A failed write may have been the one to remember which process a node is. Without it a later

@@ -75,6 +75,12 @@ impl Topology {
     /// The manifest names the nodes that are to leave.
     pub(super) fn leaving_listed(&mut self, nodes: BTreeSet<NodeKey>) {
         self.listed_to_leave = nodes;
+        self.follow_leaving_list();
+    }
+
+    /// Which nodes leave, as the manifest has it; said once, and to be done again after a write
+    /// that failed.
+    pub(super) fn follow_leaving_list(&mut self) {
         let changed: Vec<_> = self
             .proposed
             .nodes

@@ -106,6 +106,7 @@ pub struct Topology {
     zones: Zones,
     /// Nothing is changed by itself before this moment: the last try failed.
     pause_until: Option<Timestamp>,
+    store_fails: bool,
     /// The wanted shape is reached: what nodes tell cannot make the policy act.
     settled: bool,
     /// Does a decision wait for what a node shows?
@@ -147,6 +148,7 @@ impl Topology {
             listed_to_leave: BTreeSet::new(),
             zones: Zones::default(),
             pause_until: None,
+            store_fails: false,
             settled: false,
             probing: false,
             look_at: None,
@@ -192,6 +194,7 @@ impl Topology {
         if news {
             self.note_version_jumps(&mut step);
         }
+        self.try_store_again(now);
         self.begin_write(now, &mut step);
         if news || step.persist.is_some() {
             self.tell_wake(now, &mut step);

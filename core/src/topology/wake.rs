@@ -16,7 +16,7 @@ impl Topology {
             self.held.iter().map(|held| held.deadline).min(),
             self.drains.values().map(|drain| drain.until).filter(|until| *until > now).min(),
             self.leavers.iter().map(|leaver| leaver.deadline).min(),
-            self.pause_until,
+            self.pause_until.filter(|until| *until > now),
             self.look_at.filter(|at| automatic && *at > now),
             retries.filter(|at| automatic && *at > now).min(),
             late.filter(|at| automatic && *at > now).min(),

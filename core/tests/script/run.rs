@@ -188,6 +188,11 @@ impl Run {
                 seen: seen(words, version),
                 silent_millis: words.value("silent").expect("milliseconds"),
             },
+            "breaker" => Input::BreakerChanged {
+                open: words.has("open"),
+                assigned: words.value("assigned").unwrap_or(4),
+                dead: words.value("dead").unwrap_or(2),
+            },
             "suspected" => Input::Suspected { node: words.node(1), suspected: !words.has("no") },
             "linked" => Input::LinkOpened { node: words.node(1) },
             "unlinked" => Input::LinkEnded { node: words.node(1) },

@@ -118,8 +118,9 @@ impl Topology {
 
     /// Looks after every input whether the present step is over, done or not.
     pub(in crate::topology) fn advance_handover(&mut self, now: Timestamp, step: &mut Step) {
+        let pausing = self.is_pausing(now);
         let outcome = match &mut self.handover {
-            None if self.proposed.handover.is_some() => self.resume_handover(),
+            None if self.proposed.handover.is_some() && !pausing => self.resume_handover(),
             None => return,
             Some(Running { before: Some(before), deadline, .. }) => match *before {
                 _ if deadline.is_some_and(|deadline| now < deadline) => return,
