@@ -270,6 +270,21 @@ fn the_index_is_killed_while_a_master_is_swapped_and_somebody_dies() {
                 world.dies_for(at, 3);
             });
         }
+        let [master, slave] = [Role::Master, Role::Slave].map(|role| start.first(role));
+        let name = format!("{:?}, the slave dies in {step:?}, and then the master", how.way);
+        each_death(&name, &start, sees(&["now is the moment"]), |world| {
+            world.switch(0, how);
+            world.until(|world| world.is_at(step));
+            world.crash(slave, false);
+            // What the master acknowledges now only it has.
+            (0..4).for_each(|_| world.client(master));
+            world.leave(master);
+            world.goes_on(2);
+            world.start(slave);
+            world.goes_on(3);
+            world.start(master);
+            world.goes_on(3);
+        });
     }
 }
 

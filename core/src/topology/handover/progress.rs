@@ -6,7 +6,7 @@ use crate::model::{NodeEntry, NodeKey, Role, State, Timestamp};
 use crate::stored::HandoverStep;
 use crate::topology::handover::ending::Party;
 use crate::topology::handover::{Audience, Before, RESUMED_MILLIS_MAX, Running};
-use crate::topology::{Effect, Event, Refusal, Step, Topology};
+use crate::topology::{Effect, Event, Facts, Refusal, Step, Topology};
 
 impl Running {
     /// Has the next queue of a node watched, which has taken the map in.
@@ -93,10 +93,25 @@ impl Topology {
                 }
                 None
             }
-            _ if plan.from == *key => Some(self.let_successor_serve(Party::Dead)),
+            _ if plan.from == *key && self.is_whole(&plan.to) => {
+                Some(self.let_successor_serve(Party::Dead))
+            }
+            // What the old master acknowledged last the other may lack: as without a swap, it keeps
+            // its partition until one of them is back.
+            _ if plan.from == *key => {
+                let back = self.take_back(Party::Lives, "the new master does not answer");
+                back.and_then(|()| self.complete(now, step)).err().map(Err)
+            }
             _ if plan.to == *key => Some(self.take_back(Party::Dead, "the new master died")),
             _ => None,
         }
+    }
+
+    /// Does it answer, and is nothing known against its copy (R5)?
+    fn is_whole(&self, key: &NodeKey) -> bool {
+        let lapse = self.proposed.nodes.get(key).and_then(|node| node.lapse);
+        let answers = |facts: &Facts| facts.answers() && !facts.suspected;
+        lapse.is_none() && self.facts.get(key).is_some_and(answers)
     }
 
     /// Does a handover under way name this node? Then nobody else changes its role.
