@@ -35,8 +35,8 @@ use crate::cli::{IndexFlags, Place};
 use crate::limits;
 use crate::settings::{Settings, breaking_of, monitoring_of};
 
-/// Threads for what blocks: looking names up, which can take all that it may have, and reading small
-/// files. The store has its own.
+/// Threads for what blocks: looking names up, which can take all that it may have, and reading
+/// small files. The store has its own.
 const BLOCKING_THREADS_MAX: usize = LOOKUPS_MAX + FILES_MAX;
 
 /// See [`BLOCKING_THREADS_MAX`]: files that are read at a time.

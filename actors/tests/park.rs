@@ -25,7 +25,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// How long nothing has to happen until nothing is taken to happen any more.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Where nobody listens.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Stands where the topology stands.

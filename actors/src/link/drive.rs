@@ -56,7 +56,6 @@ impl ActorFuture<NodeLink> for Drive {
             if link.timer.deadline() != due {
                 link.timer.as_mut().reset(due);
             }
-            // A timer that has fired already: go round again.
             ready!(link.timer.as_mut().poll(task));
         }
     }

@@ -149,7 +149,8 @@ impl ParkActor {
         if !relay.peers.as_ref().is_none_or(|peers| is_one_of(&*self.network, peers, peer.ip())) {
             // Once for each relay: a stranger must not fill the log.
             if !std::mem::replace(&mut relay.strangers, true) {
-                warn!(number = relay.number, %peer, "no node: its connection to the relay is closed");
+                let number = relay.number;
+                warn!(number, %peer, "no node: its connection to the relay is closed");
             }
             return;
         }

@@ -3,8 +3,8 @@
 //!
 //! A key passes from client to client; whoever holds it does one operation. So successive
 //! operations on one key come through different nodes, and yet have an order. Clients with keys of
-//! their own would hide what happens when writes cross. Some keys are laid aside all the time, since
-//! later operations would hide what was lost; and some are changed by all clients at once.
+//! their own would hide what happens when writes cross. Some keys are laid aside all the time,
+//! since later operations would hide what was lost; and some are changed by all clients at once.
 
 mod args;
 mod contended;

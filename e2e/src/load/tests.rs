@@ -128,8 +128,8 @@ async fn a_server_without_fault_is_not_blamed() {
     }
 }
 
-/// One lost increment shows for ever. What else is lost shows when the key was laid aside then, or by
-/// what `add` and `replace` answer, so in one of two to four cases.
+/// One lost increment shows for ever. What else is lost shows when the key was laid aside then, or
+/// by what `add` and `replace` answer, so in one of two to four cases.
 #[tokio::test]
 async fn what_is_lost_is_noticed_though_the_load_goes_on() {
     let lost = [("incr", 1), ("set", 60), ("replace", 60), ("add", 20), ("delete", 20)];
