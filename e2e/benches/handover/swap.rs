@@ -146,6 +146,7 @@ impl Course {
             clients: self.clients,
             values: 50,
             counters: 10,
+            kept: load::KEPT,
             prefix: prefix.to_owned(),
             seed: self.seed,
             patience: load::PATIENCE,

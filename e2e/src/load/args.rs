@@ -45,9 +45,19 @@ impl LoadArgs {
         println!("seed {seed}");
         let (patience, rest) = (super::PATIENCE, Duration::ZERO);
         let through = nodes.clone();
-        let from = None;
-        let shape =
-            Shape { nodes: through, clients, values, counters, prefix, seed, patience, rest, from };
+        let (kept, from) = (super::KEPT, None);
+        let shape = Shape {
+            nodes: through,
+            clients,
+            values,
+            counters,
+            kept,
+            prefix,
+            seed,
+            patience,
+            rest,
+            from,
+        };
         let load = Load::start(&shape)?;
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;
         let outcome = load.stop().await?;

@@ -12,11 +12,8 @@ use tokio::time::Instant;
 
 use super::ledger::{Answer, Change, Key};
 
-/// So many operations of the load after another, the next key's turn comes.
+/// So many operations of the load after another, the next key's turn comes, at first.
 const TURN_OPERATIONS: u64 = 100;
-
-/// The most keys that one client remembers; then every second one is given up.
-const KEYS_MAX: usize = 2_048;
 
 /// What one client did to one of the keys.
 #[derive(Debug, Clone, Default)]
@@ -34,13 +31,19 @@ struct Share {
 #[derive(Debug, Default)]
 pub(super) struct Contended {
     shares: BTreeMap<u64, Vec<Share>>,
-    /// Only turns that are divisible by two to this power are remembered.
-    thinned: u32,
 }
 
-/// The key whose turn it is after so many operations.
-pub(super) fn turn(operations: u64) -> u64 {
-    operations / TURN_OPERATIONS
+/// The key whose turn it is after so many operations. After each `kept` turns they last twice as
+/// long.
+pub(super) fn turn(mut operations: u64, kept: usize) -> u64 {
+    let kept = u64::try_from(kept).unwrap_or(u64::MAX).max(1);
+    let (mut turn, mut lasts) = (0, TURN_OPERATIONS);
+    while operations / lasts >= kept {
+        operations -= kept * lasts;
+        turn += kept;
+        lasts *= 2;
+    }
+    turn + operations / lasts
 }
 
 /// Keys are counted and set in turn.
@@ -57,12 +60,6 @@ pub(super) fn name(prefix: &str, turn: u64) -> String {
 impl Contended {
     /// A change of the key of that turn came to this.
     pub(super) fn took(&mut self, turn: u64, change: &Change, answer: Answer, began: Instant) {
-        if !turn.is_multiple_of(1 << self.thinned) {
-            return;
-        }
-        if self.shares.len() == KEYS_MAX && !self.shares.contains_key(&turn) {
-            self.thin(self.thinned + 1);
-        }
         let shares = self.shares.entry(turn).or_insert_with(|| vec![Share::default()]);
         let share = &mut shares[0];
         let left = match change {
@@ -84,13 +81,6 @@ impl Contended {
         for (turn, shares) in other.shares {
             self.shares.entry(turn).or_default().extend(shares);
         }
-        self.thin(self.thinned.max(other.thinned));
-    }
-
-    /// A key that one client has given up is of no use with the shares of the others alone.
-    fn thin(&mut self, to: u32) {
-        self.thinned = to;
-        self.shares.retain(|turn, _| turn.is_multiple_of(1 << to));
     }
 
     /// The keys, with what each may hold now that nobody changes them any more.
@@ -126,4 +116,16 @@ fn written(name: String, shares: &[Share]) -> Key {
     }
     let unclear = shares.iter().any(|share| !share.unclear.is_empty());
     Key::contended(name, false, possible, unclear)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_last_longer_and_longer() {
+        let turns: Vec<u64> = [0, 99, 100, 299, 300, 499, 500, 899, 900].map(|n| turn(n, 3)).into();
+        assert_eq!(turns, [0, 0, 1, 2, 3, 3, 4, 5, 6]);
+        assert!(turn(u64::from(u32::MAX), 32) < 1_000);
+    }
 }

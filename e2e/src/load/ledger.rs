@@ -68,6 +68,7 @@ pub struct Key {
     generation: u64,
     possible: BTreeSet<Option<String>>,
     counter: bool,
+    contended: bool,
     unclear: bool,
     history: Vec<(Change, Answer)>,
 }
@@ -80,8 +81,8 @@ impl Key {
     pub fn value(name: String) -> Self {
         let stem = name.len();
         let possible = BTreeSet::from([None]);
-        let (counter, unclear, history) = (false, false, Vec::new());
-        Self { name, stem, generation: 0, possible, counter, unclear, history }
+        let (counter, contended, unclear, history) = (false, false, false, Vec::new());
+        Self { name, stem, generation: 0, possible, counter, contended, unclear, history }
     }
 
     /// A key that is not stored, set once and then counted.
@@ -96,7 +97,7 @@ impl Key {
         possible: BTreeSet<Option<String>>,
         unclear: bool,
     ) -> Self {
-        Self { counter, possible, unclear, ..Self::value(name) }
+        Self { counter, contended: true, possible, unclear, ..Self::value(name) }
     }
 
     /// A key of another name that takes its place.
@@ -114,6 +115,11 @@ impl Key {
     /// Whether it is counted.
     pub fn is_counter(&self) -> bool {
         self.counter
+    }
+
+    /// Whether several clients changed it at once.
+    pub fn is_contended(&self) -> bool {
+        self.contended
     }
 
     /// Whether some operation on it had no clear answer.

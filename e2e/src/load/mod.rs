@@ -36,6 +36,12 @@ use worker::{Avoided, Held, Left, Orders, Worker};
 /// masters of one partition can stall a synchronous write (flare-protocol.md 12).
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many keys are laid aside, unless told otherwise: see [`Shape::kept`].
+pub const KEPT: usize = 4_096;
+
+/// How many keys are asked for at once when all are read.
+const ASKED_AT_ONCE: usize = 100;
+
 /// How many wrong keys an error message lists.
 const SHOWN: usize = 5;
 
@@ -50,6 +56,10 @@ pub struct Shape {
     pub values: usize,
     /// Keys that are counted.
     pub counters: usize,
+    /// The most keys that one client lays aside, so that nobody changes them any more: then every
+    /// second one is given up, and keys are laid aside half as often. So the keys that nodes hold
+    /// grow with the logarithm of the load, not with how fast the machine is.
+    pub kept: usize,
     /// Begins the name of each key.
     pub prefix: String,
     /// Makes a run's choices repeatable.
@@ -211,10 +221,12 @@ impl Outcome {
     pub async fn wrong(&self, node: SocketAddr) -> Result<Vec<(&Key, Option<String>, Wrong)>> {
         let mut client = Client::connect(node).await?;
         let mut all = Vec::new();
-        for key in &self.keys {
-            let found = client.get(key.name()).await?;
-            if let Some(wrong) = key.wrong(found.as_deref()) {
-                all.push((key, found, wrong));
+        for keys in self.keys.chunks(ASKED_AT_ONCE) {
+            let names: Vec<&str> = keys.iter().map(Key::name).collect();
+            for (key, found) in keys.iter().zip(client.get_each(&names).await?) {
+                if let Some(wrong) = key.wrong(found.as_deref()) {
+                    all.push((key, found, wrong));
+                }
             }
         }
         Ok(all)
@@ -234,6 +246,11 @@ impl Outcome {
             self.seen.contradicted.remove(key.name());
         }
         unclear.len()
+    }
+
+    /// Leaves out the counters that several clients counted at the same time.
+    pub fn forget_contended_counters(&mut self) {
+        self.keys.retain(|key| !(key.is_contended() && key.is_counter()));
     }
 
     /// An error if an answer contradicted what had been acknowledged.

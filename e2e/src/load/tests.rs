@@ -94,6 +94,7 @@ async fn noticed(fault: Fault, seed: u64) -> usize {
         clients: 8,
         values: 50,
         counters: 10,
+        kept: KEPT,
         prefix: "t".to_owned(),
         seed,
         patience: PATIENCE,

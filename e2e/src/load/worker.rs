@@ -21,9 +21,6 @@ use super::seen::Seen;
 /// to a key later would hide that a change was lost: the next `set` is answered as if nothing were.
 const LAST_ONE_IN: u32 = 4;
 
-/// The most keys that one client lays aside; then every second one is given up.
-const FINISHED_MAX: usize = 4_096;
-
 /// One in so many operations is on the key that all clients change.
 const CONTENDED_ONE_IN: u32 = 10;
 
@@ -76,6 +73,7 @@ pub(super) struct Worker {
     sequence: u64,
     patience: Duration,
     rest: Duration,
+    kept: usize,
     seen: Seen,
     finished: Vec<Key>,
     last_one_in: u32,
@@ -100,6 +98,7 @@ impl Worker {
             sequence: 0,
             patience: shape.patience,
             rest: shape.rest,
+            kept: shape.kept,
             seen,
             finished: Vec::new(),
             last_one_in: LAST_ONE_IN,
@@ -168,7 +167,7 @@ impl Worker {
 
     /// One change of the key that all clients change just now.
     async fn contend(&mut self) {
-        let turn = contended::turn(*self.count.borrow());
+        let turn = contended::turn(*self.count.borrow(), self.kept);
         let key = contended::name(&self.prefix, turn);
         let node = self.reach.pick(&mut self.random);
         let change = if contended::is_counter(turn) {
@@ -238,7 +237,7 @@ impl Worker {
         if !clear || !(key.was_unclear() || self.random.random_ratio(1, self.last_one_in)) {
             return;
         }
-        if self.finished.len() == FINISHED_MAX {
+        if self.finished.len() >= self.kept {
             let mut keep = false;
             self.finished.retain(|_| {
                 keep = !keep;

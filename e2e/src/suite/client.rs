@@ -157,6 +157,22 @@ impl Client {
     /// The value of a key, or none.
     pub async fn get(&mut self, key: &str) -> Result<Option<String>> {
         self.send(format!("get {key}\r\n").as_bytes()).await?;
+        self.found(key).await
+    }
+
+    /// Asks for many keys without waiting for each answer; what was found, in the same order.
+    pub async fn get_each(&mut self, keys: &[&str]) -> Result<Vec<Option<String>>> {
+        let requests: String = keys.iter().map(|key| format!("get {key}\r\n")).collect();
+        self.send(requests.as_bytes()).await?;
+        let mut all = Vec::new();
+        for key in keys {
+            all.push(self.found(key).await?);
+        }
+        Ok(all)
+    }
+
+    /// The answer to a `get`.
+    async fn found(&mut self, key: &str) -> Result<Option<String>> {
         let head = self.line().await?;
         if head == "END" {
             return Ok(None);

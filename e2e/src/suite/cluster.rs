@@ -258,6 +258,7 @@ impl Cluster {
             clients,
             values: 40,
             counters: 8,
+            kept: load::KEPT,
             prefix: prefix.to_owned(),
             seed,
             patience: load::PATIENCE,
