@@ -62,6 +62,7 @@ impl Topology {
             version: 0,
             unacknowledged: BTreeSet::new(),
             owing: BTreeMap::new(),
+            resumed: false,
             taken_back: None,
             allowance: CLIENTS_MILLIS_MAX,
             deadline: Some(now.plus_millis(CLIENTS_MILLIS_MAX)),

@@ -70,6 +70,8 @@ pub(super) struct Running {
     /// The thread types towards which each node may still have something queued; looked at one
     /// after the other, once the node has taken the map in.
     owing: BTreeMap<NodeKey, Vec<u32>>,
+    /// Was the index started again in its last step? Then the new master may serve already.
+    resumed: bool,
     /// Why it is being taken back, if it is.
     taken_back: Option<&'static str>,
     /// How long the present step may take, in milliseconds, from the moment its map is stored.
@@ -152,6 +154,7 @@ impl Topology {
             owing: owing.filter(|(_, owed)| !owed.is_empty()).collect(),
             unacknowledged: nodes,
             plan,
+            resumed: false,
             taken_back,
             allowance,
             deadline: None,

@@ -93,7 +93,10 @@ impl Topology {
                 }
                 None
             }
-            _ if plan.from == *key && self.is_whole(&plan.to) => {
+            // At the end of the swap only the new master has what it has acknowledged.
+            step if plan.from == *key
+                && (step == HandoverStep::Releasing || self.is_whole(&plan.to)) =>
+            {
                 Some(self.let_successor_serve(Party::Dead))
             }
             // What the old master acknowledged last the other may lack: as without a swap, it keeps
@@ -202,14 +205,15 @@ impl Topology {
     }
 
     /// Nobody was told of the one that is to serve, since it has not taken that in itself, and the
-    /// other is there to go on, with its copy.
+    /// other is there to go on, with its copy. After a restart nobody knows whom it had told.
     fn may_go_back(&self) -> bool {
-        self.handover.as_ref().is_some_and(|Running { plan, unacknowledged, .. }| {
+        self.handover.as_ref().is_some_and(|Running { plan, unacknowledged, resumed, .. }| {
             let copy = self.proposed.nodes.get(&plan.from).is_some_and(|node| {
                 let NodeEntry { role, state, partition, .. } = node.entry;
                 role == Role::Slave && state == State::Active && partition == plan.partition
             });
-            unacknowledged.contains(&plan.to)
+            !resumed
+                && unacknowledged.contains(&plan.to)
                 && self.facts.get(&plan.from).is_some_and(|facts| facts.linked && copy)
                 && !self.proposed.breaker_open
         })
@@ -235,7 +239,11 @@ impl Topology {
             // Told anew, so that the one who serves is told first again.
             HandoverStep::Releasing => {
                 let why = "the index was started again".to_owned();
-                self.release_writes(plan, Party::Lives, why)
+                self.release_writes(plan, Party::Lives, why)?;
+                if let Some(running) = &mut self.handover {
+                    running.resumed = true;
+                }
+                Ok(())
             }
         }
     }
