@@ -74,7 +74,8 @@ impl TopologyActor {
         });
         for (node, entry) in nodes() {
             if !self.links.contains_key(node) {
-                let map = (released && snapshot.is_for(node)).then(|| Arc::clone(snapshot));
+                let map =
+                    (released && self.topology.tells_at_once(node)).then(|| Arc::clone(snapshot));
                 let handle = self.start_link(node, entry.thread_type, map, ctx);
                 self.links.insert(node.clone(), handle);
             }

@@ -47,6 +47,7 @@ fn connections_that_are_never_made_are_not_waited_for_long() {
         let (_master, slave) = slow_master(&rig).await;
         let (began, version) = (rig.now(), rig.version());
         eventually("the map", || is_told(&slave, version)).await;
-        assert!((400..=600).contains(&(rig.now() - began)), "{} ms", rig.now() - began);
+        // the link gives up by then, and a person is told
+        assert!((1_900..=2_100).contains(&(rig.now() - began)), "{} ms", rig.now() - began);
     });
 }

@@ -104,7 +104,8 @@ impl Topology {
     fn expect_acknowledgements(&mut self, now: Timestamp) {
         let version = self.snapshot.version();
         for (key, node) in &self.snapshot.stored().nodes {
-            if let Some(facts) = self.facts.get_mut(key)
+            let waits = self.is_ahead_of_source(key);
+            if let Some(facts) = self.facts.get_mut(key).filter(|_| !waits)
                 && node.entry.state != State::Down
                 && facts.acked < version
             {

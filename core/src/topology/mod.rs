@@ -11,6 +11,7 @@ pub mod api;
 mod automatic;
 mod batch;
 mod connections;
+mod copiers;
 mod drafts;
 mod drain;
 mod facts;
@@ -47,7 +48,6 @@ pub use snapshot::Snapshot;
 use crate::invariant;
 use crate::model::{NodeKey, Timestamp};
 use crate::stored::StoredTopology;
-use crate::wanted::Wanted;
 use crate::zones::Zones;
 use batch::{Batch, Writing};
 use drafts::remember_holdings;
@@ -56,26 +56,6 @@ use transitions::{Change, Outcome, prepares};
 
 pub(crate) use successors::other_slaves;
 pub(crate) use transitions::active_partitions;
-
-/// Who decides about roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// A person or flare-tools, as with flarei.
-    Manual,
-    /// The index, from the wanted shape.
-    Automatic(Wanted),
-}
-
-/// What a topology is started with.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Settings {
-    /// Who decides about roles.
-    pub mode: Mode,
-    /// The most nodes that a cluster may have (R16).
-    pub nodes_max: usize,
-    /// Unix milliseconds at the zero of [`Timestamp`]: dates what is stored, decides nothing.
-    pub zero_unix_millis: u64,
-}
 
 /// The node map of one cluster; decides, never waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -92,6 +72,8 @@ pub struct Topology {
     writing: Option<Writing>,
     gathered: Batch,
     staged_push: Option<StagedPush>,
+    /// Nodes that are to copy, and are not told so before their sources know.
+    held_copiers: BTreeSet<NodeKey>,
     handover: Option<handover::Running>,
     /// What is still on its way to nodes that are to get a role.
     drains: BTreeMap<NodeKey, drain::Drain>,
@@ -129,6 +111,7 @@ impl Topology {
         let version = stored.version;
         let preparing = prepares(&stored);
         let facts = stored.nodes.keys().map(|key| (key.clone(), Facts::unheard(version))).collect();
+        let held_copiers = copiers::unheard(&stored, settings.mode).into_iter().collect();
         Self {
             settings,
             snapshot: Arc::new(Snapshot::new(Arc::new(stored.clone()))),
@@ -138,6 +121,7 @@ impl Topology {
             writing: None,
             gathered: Batch::default(),
             staged_push: None,
+            held_copiers,
             handover: None,
             drains: BTreeMap::new(),
             facts,
@@ -179,6 +163,7 @@ impl Topology {
             return Ok(step);
         }
         self.advance_push(now, &mut step);
+        self.tell_copiers(now, &mut step);
         self.resolve_held(now, &mut step);
         self.advance_handover(now, &mut step);
         // A thousand nodes tell for each map, mostly what changes nothing.

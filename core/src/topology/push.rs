@@ -149,12 +149,13 @@ impl Topology {
         self.advance_push(now, step);
     }
 
-    fn push_to(&self, mut left_out: Vec<NodeKey>, last: &[NodeKey], step: &mut Step) {
+    fn push_to(&mut self, mut left_out: Vec<NodeKey>, last: &[NodeKey], step: &mut Step) {
         // Who left and came back within one write is to be told like everybody else.
         left_out.retain(|key| {
             self.snapshot.node(key).is_some_and(|node| node.entry.state == State::Down)
         });
         left_out.extend_from_slice(last);
+        left_out.extend(self.hold_copiers());
         let to = match self.handover_audience() {
             Some(Audience::AllBut(key)) => {
                 left_out.push(key);

@@ -73,7 +73,7 @@ impl Snapshot {
     /// May this node be told of this map before the others are? While a master is swapped a map
     /// is for some only, and at its end for the one who serves first (flare-protocol.md 12); else
     /// it may have an order of its own (R9).
-    pub fn is_for(&self, node: &NodeKey) -> bool {
+    pub(super) fn is_for(&self, node: &NodeKey) -> bool {
         let Some(handover) = &self.stored.handover else {
             return self.stored.telling.as_ref().is_none_or(|telling| {
                 let first = telling.first.is_empty() || telling.first.contains(node);

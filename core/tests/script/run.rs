@@ -84,7 +84,9 @@ impl Run {
                 self.topology = None;
                 let snapshot = self.topology().snapshot().clone();
                 let told = snapshot.entries().map(|(key, _)| key);
-                let told: Vec<NodeKey> = told.filter(|key| snapshot.is_for(key)).cloned().collect();
+                let topology = self.topology();
+                let at_once = |key: &&NodeKey| topology.tells_at_once(key);
+                let told: Vec<NodeKey> = told.filter(at_once).cloned().collect();
                 writeln!(out, "at once version {} to {}", snapshot.version(), names(&told))
                     .expect("a string takes it");
             }

@@ -55,7 +55,7 @@ impl World {
         self.tell(|| format!("client of {at}: key {key} is to be {promise:?}"));
         let is_sure = change.is_none_or(|change| self.pass_on(at, key, change));
         self.promised.remove(&key);
-        if is_sure {
+        if is_sure && !self.stale.contains(&key) {
             self.promised.insert(key, promise);
         }
     }

@@ -5,7 +5,7 @@
 //! `DEPTH=9 cargo test -p flare-core --test world exhaust` looks further than a usual run does.
 //! Stateright keeps the states and finds the shortest way to one that is broken.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -170,6 +170,7 @@ struct Decisive<'a> {
     asked: &'a BTreeMap<RequestId, Option<usize>>,
     echoes: &'a VecDeque<Due>,
     promised: &'a BTreeMap<Key, Option<Value>>,
+    stale: &'a BTreeSet<Key>,
 }
 
 impl World {
@@ -185,6 +186,7 @@ impl World {
             asked: &self.asked,
             echoes: &self.echoes,
             promised: &self.promised,
+            stale: &self.stale,
         }
     }
 

@@ -88,7 +88,7 @@ impl World {
         self.input(Input::ZonesTold { zones: self.zones.clone() });
         let snapshot = Arc::clone(self.topology.snapshot());
         for (at, node) in self.nodes.iter().enumerate() {
-            if snapshot.node(&node.key).is_some() && snapshot.is_for(&node.key) {
+            if snapshot.node(&node.key).is_some() && self.topology.tells_at_once(&node.key) {
                 self.links[at].released = Some(Arc::clone(&snapshot));
             }
         }

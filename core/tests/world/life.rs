@@ -79,6 +79,7 @@ impl World {
         let is_outdated = |value| self.nodes.iter().any(|node| newer(&node.data, value));
         if !self.promised.get(&key).copied().flatten().is_some_and(is_outdated) {
             self.promised.remove(&key);
+            self.stale.insert(key);
         }
     }
 

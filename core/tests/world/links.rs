@@ -161,17 +161,29 @@ impl World {
         }
     }
 
+    /// Is it an active master, and stays one by the map that waits for it?
+    fn stays_master(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let waiting = self.links[at].released.as_ref().and_then(|map| map.node(&node.key));
+        [node.entry(), waiting.map(|node| node.entry)]
+            .iter()
+            .all(|entry| entry.is_some_and(|e| e.role == Role::Master && e.state == State::Active))
+    }
+
     pub(crate) fn want(&mut self, wanted: Wanted) {
         self.wanted = wanted;
         self.input(Input::WantedChanged { wanted });
     }
 
-    /// Time passes. A living node takes a map that waits for it well within the time that the index
-    /// gives a node to be the first to know, and a `flush_all` is not held up.
+    /// Time passes. A living node takes a map that makes it a master well within the time that the
+    /// index gives a node to be the first to know, and a `flush_all` is not held up. One that is a
+    /// master already may be held up, and not know for long who copies from it.
     pub(crate) fn pass(&mut self, millis: u64) {
         for at in 0..self.nodes.len() {
             self.try_link(at);
-            self.push(at, false);
+            if !self.stays_master(at) {
+                self.push(at, false);
+            }
             self.empty(at, false);
         }
         self.now = self.now.plus_millis(millis);

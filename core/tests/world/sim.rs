@@ -66,6 +66,8 @@ pub(crate) struct World {
     /// What was acknowledged to clients: the last value of a key, or that it was deleted. A key is
     /// missing here when it is not clear what it is to be, or the disks that held it were lost.
     pub(crate) promised: BTreeMap<Key, Option<Value>>,
+    /// Keys of which some node has an outdated entry that may win: nothing is promised of them.
+    pub(crate) stale: BTreeSet<Key>,
     pub(crate) next_key: Key,
     pub(crate) next_value: Value,
     pub(crate) clients: usize,
@@ -104,6 +106,7 @@ impl World {
             echoes: VecDeque::new(),
             life: 1,
             promised: BTreeMap::new(),
+            stale: BTreeSet::new(),
             next_key: 0,
             next_value: 0,
             clients: 0,

@@ -8,6 +8,7 @@ mod effect;
 mod event;
 mod input;
 mod refusal;
+mod settings;
 
 pub use blocked::Blocked;
 pub use effect::{Answer, Effect, Step, Targets};
@@ -16,3 +17,4 @@ pub use input::{
     DownReason, HandoverHow, HandoverWay, Input, Observation, Origin, RequestId, Seen, StoreFailure,
 };
 pub use refusal::Refusal;
+pub use settings::{Mode, Settings};
