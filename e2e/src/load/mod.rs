@@ -242,8 +242,9 @@ impl Outcome {
         let (unclear, clear): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.keys).into_iter().partition(Key::was_unclear);
         self.keys = clear;
-        for key in &unclear {
-            self.seen.contradicted.remove(key.name());
+        let gone = self.seen.unclear_and_gone.iter().map(String::as_str);
+        for name in unclear.iter().map(Key::name).chain(gone) {
+            self.seen.contradicted.remove(name);
         }
         unclear.len()
     }

@@ -37,6 +37,8 @@ pub struct Seen {
     pub contradictions: Vec<String>,
     /// The keys that got such answers.
     pub contradicted: BTreeSet<String>,
+    /// Keys that were given up, and of which some operation had no clear answer.
+    pub unclear_and_gone: BTreeSet<String>,
     /// Time to the answer, in microseconds, of all operations.
     pub latency: Histogram<u64>,
     /// The longest time to the answer of an acknowledged change.
@@ -59,6 +61,7 @@ impl Seen {
             reads_old: 0,
             contradictions: Vec::new(),
             contradicted: BTreeSet::new(),
+            unclear_and_gone: BTreeSet::new(),
             latency: Histogram::new_with_max(LATENCY_MICROS_MAX, 3)
                 .context("the bounds of the histogram")?,
             longest_wait: Duration::ZERO,
@@ -77,6 +80,7 @@ impl Seen {
         self.reads_old += other.reads_old;
         self.contradictions.extend(other.contradictions);
         self.contradicted.extend(other.contradicted);
+        self.unclear_and_gone.extend(other.unclear_and_gone);
         // both have the same bounds, so adding cannot fail
         self.latency.add(other.latency).ok();
         self.longest_wait = self.longest_wait.max(other.longest_wait);

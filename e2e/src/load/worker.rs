@@ -239,10 +239,12 @@ impl Worker {
         }
         if self.finished.len() >= self.kept {
             let mut keep = false;
-            self.finished.retain(|_| {
+            let given_up = self.finished.extract_if(.., |_| {
                 keep = !keep;
-                keep
+                !keep
             });
+            let unclear = given_up.filter(Key::was_unclear).map(|key| key.name().to_owned());
+            self.seen.unclear_and_gone.extend(unclear);
             self.last_one_in *= 2;
         }
         let next = key.successor();
