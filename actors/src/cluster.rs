@@ -174,6 +174,7 @@ fn start_relay(
     let parts = park::Parts {
         network: Rc::clone(network),
         opened: topology.clone().recipient(),
+        reached: topology.clone().recipient(),
         ended: topology.clone().recipient(),
         obituary: Some(Obituary::to_process(deaths, "relay")),
     };

@@ -13,7 +13,7 @@ use flare_actors::net::{NetFuture, Network, Stream, SystemNetwork};
 use flare_actors::park::{
     CloseRelay, DIALS_MAX, HELD_BYTES_MAX, OPEN_MAX, OpenRelay, ParkActor, Parts, ReleaseRelay,
 };
-use flare_actors::topology::{RelayEnded, RelayOpened};
+use flare_actors::topology::{RelayEnded, RelayOpened, RelayReached};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_millis(50);
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Stands where the topology stands.
-struct Ear(mpsc::UnboundedSender<RelayOpened>);
+struct Ear(mpsc::UnboundedSender<RelayOpened>, mpsc::UnboundedSender<u64>);
 
 impl Actor for Ear {
     type Context = Context<Self>;
@@ -43,6 +43,14 @@ impl Handler<RelayOpened> for Ear {
     }
 }
 
+impl Handler<RelayReached> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, reached: RelayReached, _: &mut Context<Self>) {
+        let _ = self.1.send(reached.number);
+    }
+}
+
 impl Handler<RelayEnded> for Ear {
     type Result = ();
 
@@ -53,15 +61,22 @@ impl Handler<RelayEnded> for Ear {
 struct Park {
     addr: Addr<ParkActor>,
     relays: mpsc::UnboundedReceiver<RelayOpened>,
+    reached: mpsc::UnboundedReceiver<u64>,
 }
 
 impl Park {
     fn start(network: Rc<dyn Network>) -> Self {
         let (heard, relays) = mpsc::unbounded_channel();
-        let ear = Ear(heard).start();
-        let (opened, ended) = (ear.clone().recipient(), ear.recipient());
-        let addr = ParkActor::new(Parts { network, opened, ended, obituary: None }).start();
-        Self { addr, relays }
+        let (first, reached) = mpsc::unbounded_channel();
+        let ear = Ear(heard, first).start();
+        let addr = ParkActor::new(Parts {
+            network,
+            opened: ear.clone().recipient(),
+            reached: ear.clone().recipient(),
+            ended: ear.recipient(),
+            obituary: None,
+        });
+        Self { addr: addr.start(), relays, reached }
     }
 
     /// Opens a relay; where it stands.
@@ -103,6 +118,33 @@ async fn ends(node: &mut TcpStream) {
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
     timeout(DEADLINE, what).await.expect("in time")
+}
+
+#[tokio::test]
+async fn that_a_node_reaches_it_is_said_once() {
+    let story = async {
+        let mut park = Park::start(Rc::new(SystemNetwork));
+        let at = park.open(7, NOBODY, None).await;
+        assert!(timeout(QUIET, park.reached.recv()).await.is_err(), "nobody has connected");
+        let _nodes = (TcpStream::connect(at).await.unwrap(), TcpStream::connect(at).await.unwrap());
+        assert_eq!(within(park.reached.recv()).await, Some(7));
+        assert!(timeout(QUIET, park.reached.recv()).await.is_err(), "it is said once");
+    };
+    LocalSet::new().run_until(story).await;
+}
+
+/// Where this machine is known to others, if it is.
+#[tokio::test]
+async fn it_stands_where_nodes_of_other_machines_reach_it() {
+    let other = IpAddr::from([192, 0, 2, 1]);
+    let Ok(own) = SystemNetwork.address_towards(other) else { return };
+    let story = async {
+        let mut park = Park::start(Rc::new(SystemNetwork));
+        let peers = BTreeSet::from([NOBODY.ip(), other]);
+        let at = park.open(1, NOBODY, Some(peers)).await;
+        assert_eq!(at.ip(), own, "a loopback address is another machine's own there");
+    };
+    LocalSet::new().run_until(story).await;
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use actix::Message;
 pub struct OpenRelay {
     /// Which relay this is: what is told of it names it.
     pub number: u64,
-    /// The old master, which reads go on to. The relay listens where this node reaches us: all
-    /// reach us where one does, as they reach the index.
+    /// The old master, which reads go on to. The relay listens where a node of another machine
+    /// reaches us, or this one where there is none: all reach us where that does, as they reach the
+    /// index.
     pub reads_to: SocketAddr,
     /// Who may connect; `None` is everybody.
     pub peers: Option<BTreeSet<IpAddr>>,

@@ -30,7 +30,7 @@ pub use messages::*;
 use crate::accepting::{AcceptFailed, Acceptor};
 use crate::net::{self, Network, Stream};
 use crate::obituary::Obituary;
-use crate::topology::{RelayEnded, RelayOpened};
+use crate::topology::{RelayEnded, RelayOpened, RelayReached};
 use connection::Held;
 
 /// Connections that the relay takes: two from each node of a large cluster (`proxy-concurrency`).
@@ -60,6 +60,8 @@ pub struct Parts {
     pub network: Rc<dyn Network>,
     /// Whom to tell that it stands.
     pub opened: Recipient<RelayOpened>,
+    /// Whom to tell that a node has connected.
+    pub reached: Recipient<RelayReached>,
     /// Whom to tell that it ended by itself.
     pub ended: Recipient<RelayEnded>,
     /// Tells the process of this actor's end.
@@ -70,6 +72,7 @@ pub struct Parts {
 pub struct ParkActor {
     network: Rc<dyn Network>,
     opened: Recipient<RelayOpened>,
+    reached: Recipient<RelayReached>,
     ended: Recipient<RelayEnded>,
     /// Set by [`OpenRelay`], taken by [`CloseRelay`] and by its own end.
     relay: Option<Relay>,
@@ -87,6 +90,8 @@ struct Relay {
     acceptor: Acceptor,
     reads_to: SocketAddr,
     peers: Option<BTreeSet<IpAddr>>,
+    /// A node connected.
+    is_reached: bool,
     /// Somebody who may not connect did.
     strangers: bool,
     phase: watch::Sender<Phase>,
@@ -99,6 +104,7 @@ impl ParkActor {
         Self {
             network: parts.network,
             opened: parts.opened,
+            reached: parts.reached,
             ended: parts.ended,
             relay: None,
             connections: 0,
@@ -110,7 +116,9 @@ impl ParkActor {
 
     fn listen(&mut self, order: OpenRelay, ctx: &mut Context<Self>) -> io::Result<NodeKey> {
         let OpenRelay { number, reads_to, peers } = order;
-        let from = self.network.address_towards(reads_to.ip())?;
+        // What is a loopback address here is another machine's own there.
+        let elsewhere = peers.iter().flatten().find(|peer| !peer.is_loopback());
+        let from = self.network.address_towards(*elsewhere.unwrap_or(&reads_to.ip()))?;
         let listener = net::listen(SocketAddr::new(from, 0))?;
         let at = listener.local_addr()?;
         let expiry = ctx.run_later(OPEN_MAX, move |park, ctx| {
@@ -123,6 +131,7 @@ impl ParkActor {
             acceptor: Acceptor::new(listener),
             reads_to,
             peers,
+            is_reached: false,
             strangers: false,
             phase: watch::Sender::new(Phase::Holding),
             expiry,
@@ -159,6 +168,9 @@ impl ParkActor {
             return;
         }
         debug!(%peer, "a node sends to the relay");
+        if !std::mem::replace(&mut relay.is_reached, true) {
+            self.reached.do_send(RelayReached { number: relay.number });
+        }
         self.connections += 1;
         let network = Rc::clone(&self.network);
         let held = connection::hold(stream, relay.phase.subscribe(), (network, relay.reads_to));

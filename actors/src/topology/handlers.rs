@@ -8,8 +8,8 @@ use super::{
     ChangeBreaker, ChangeMonitoring, ChangeWanted, ClientsEnded, ConnectionsSeen, FinishSteps,
     LinkEnded, LinkOpened, ListLeaving, MapAcknowledged, MarkNodeDown, NodeConnected, NodeEmptied,
     NodeIntroduced, NodeObserved, NoteLapse, PrepareToLeave, QueueDrained, RegisterNode,
-    RelayEnded, RelayOpened, RemoveNode, ReturnNode, SetNodeRole, SetNodeState, ShutdownNode,
-    StoreAnswered, SuspectNode, TellZones, TopologyActor,
+    RelayEnded, RelayOpened, RelayReached, RemoveNode, ReturnNode, SetNodeRole, SetNodeState,
+    ShutdownNode, StoreAnswered, SuspectNode, TellZones, TopologyActor,
 };
 use crate::link::{ChangeSettings, NodeCalled};
 use crate::overview::{ForgetNode, RecoverPartition, SwitchMaster};
@@ -215,6 +215,16 @@ impl Handler<RelayOpened> for TopologyActor {
         // An earlier one was given up, and ended with the order for this one.
         if number == self.relay_number {
             self.submit(Input::RelayOpened { relay }, None, ctx);
+        }
+    }
+}
+
+impl Handler<RelayReached> for TopologyActor {
+    type Result = ();
+
+    fn handle(&mut self, RelayReached { number }: RelayReached, ctx: &mut Context<Self>) {
+        if number == self.relay_number {
+            self.submit(Input::RelayReached, None, ctx);
         }
     }
 }

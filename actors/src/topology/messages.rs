@@ -170,6 +170,14 @@ pub struct RelayOpened {
     pub relay: Option<NodeKey>,
 }
 
+/// A node has connected to the relay; said of its first connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub struct RelayReached {
+    /// Which relay, by the number of the order.
+    pub number: u64,
+}
+
 /// The relay ended though nobody told it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[rtype(result = "()")]

@@ -235,6 +235,7 @@ impl Topology {
                 self.recover((request, partition), &from, origin, step)
             }
             Input::RelayOpened { relay } => self.relay_opened(relay, now, step),
+            Input::RelayReached => self.relay_reached(),
             Input::RelayEnded => self.relay_ended(),
             Input::Introduced { node } => self.introduced(&node),
             Input::PrepareToLeave { request, node, leaves, origin } => {

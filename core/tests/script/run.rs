@@ -101,6 +101,12 @@ impl Run {
                 self.input(Input::WakeDue, out);
             }
             "stored" => self.confirm(out),
+            "introduced" => {
+                if !words.has("failed") {
+                    self.input(Input::RelayReached, out);
+                }
+                self.input(Input::Introduced { node: words.node(1) }, out);
+            }
             "store-failed" => {
                 let Some(generation) = self.pending.take() else {
                     return out.push_str("no write is under way\n");
@@ -263,7 +269,6 @@ impl Run {
             "zones" => Input::ZonesTold { zones: words.zones() },
             "relay" => Input::RelayOpened { relay: NodeKey::parse(words.word(1)) },
             "relay-ended" => Input::RelayEnded,
-            "introduced" => Input::Introduced { node: words.node(1) },
             "drained" => Input::QueueDrained {
                 node: words.node(1),
                 towards: words.value("towards").expect("a thread type"),
@@ -287,6 +292,7 @@ impl Run {
                     self.input(Input::Connected { node, towards, missing: Vec::new() }, out);
                 }
                 Effect::Introduce { node, .. } if !self.holds_connections => {
+                    self.input(Input::RelayReached, out);
                     self.input(Input::Introduced { node }, out);
                 }
                 Effect::ForgetKeys { .. } | Effect::FreeStuckWriters { .. }

@@ -26,7 +26,16 @@ impl World {
                 Input::RelayOpened { relay: well.then(|| NodeKey::new("relay", 1)) }
             }
             Due::ClientsEnded { node } => Input::ClientsEnded { node },
-            Due::Introduced { node } => Input::Introduced { node },
+            Due::Introduced { node } => {
+                let life = self.life;
+                if well {
+                    self.input(Input::RelayReached);
+                }
+                if self.life != life {
+                    return;
+                }
+                Input::Introduced { node }
+            }
         };
         self.input(input);
     }

@@ -150,6 +150,7 @@ impl Course {
             prefix: prefix.to_owned(),
             seed: self.seed,
             patience: load::PATIENCE,
+            resent_after: load::PATIENCE,
             rest: Duration::ZERO,
             from: self.variant.lead_away.then_some(ELSEWHERE),
         })?;

@@ -55,6 +55,7 @@ impl LoadArgs {
             prefix,
             seed,
             patience,
+            resent_after: super::PATIENCE,
             rest,
             from,
         };

@@ -26,6 +26,13 @@ pub enum Change {
     Increment,
 }
 
+impl Change {
+    /// Does a node answer otherwise, or count further, when it is asked this a second time?
+    pub(super) fn differs_when_repeated(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::Delete | Self::Increment)
+    }
+}
+
 /// How a server answered an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -125,6 +132,12 @@ impl Key {
     /// Whether some operation on it had no clear answer.
     pub fn was_unclear(&self) -> bool {
         self.unclear
+    }
+
+    /// Whether so many operations had no clear answer that nearly anything may be stored. Only what
+    /// does not depend on that tells more.
+    pub(super) fn is_hazy(&self) -> bool {
+        self.possible.len() > POSSIBLE_MAX / 2
     }
 
     /// Whether it is known to be absent.
@@ -254,6 +267,19 @@ mod tests {
         assert!(key.check(Some("2")).is_some());
         key.took(&Change::Increment, Answer::Unclear);
         assert!(key.check(Some("3")).is_none() && key.check(Some("4")).is_none());
+    }
+
+    #[test]
+    fn a_counter_without_answers_is_hazy_before_it_is_impossible() {
+        let mut key = Key::counter("c".into());
+        key.took(&set("0"), Answer::Done);
+        while !key.is_hazy() {
+            assert!(key.took(&Change::Increment, Answer::Unclear));
+        }
+        for _ in 0..POSSIBLE_MAX {
+            assert!(key.took(&set("0"), Answer::Unclear));
+        }
+        assert!(key.took(&set("0"), Answer::Done) && !key.is_hazy());
     }
 
     #[test]

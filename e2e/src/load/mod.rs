@@ -36,6 +36,9 @@ use worker::{Avoided, Held, Left, Orders, Worker};
 /// masters of one partition can stall a synchronous write (flare-protocol.md 12).
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// [`Shape::resent_after`] where a master dies or hangs.
+pub const RESENT_AFTER: Duration = Duration::from_millis(400);
+
 /// How many keys are laid aside, unless told otherwise: see [`Shape::kept`].
 pub const KEPT: usize = 4_096;
 
@@ -66,6 +69,10 @@ pub struct Shape {
     pub seed: u64,
     /// How long a client waits for an answer before it counts as unclear.
     pub patience: Duration,
+    /// A node that loses the connection to a master sends a request again, half a second later at
+    /// the earliest (flare-protocol.md 5.4): what is answered after this may have been carried out
+    /// twice.
+    pub resent_after: Duration,
     /// How long a client rests after an unclear answer.
     pub rest: Duration,
     /// The address of this machine that clients come from: one that no node has lets the index

@@ -98,6 +98,7 @@ async fn noticed(fault: Fault, seed: u64) -> usize {
         prefix: "t".to_owned(),
         seed,
         patience: PATIENCE,
+        resent_after: PATIENCE,
         rest: Duration::ZERO,
         from: None,
     };

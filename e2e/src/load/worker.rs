@@ -72,6 +72,7 @@ pub(super) struct Worker {
     number: usize,
     sequence: u64,
     patience: Duration,
+    resent_after: Duration,
     rest: Duration,
     kept: usize,
     seen: Seen,
@@ -97,6 +98,7 @@ impl Worker {
             number,
             sequence: 0,
             patience: shape.patience,
+            resent_after: shape.resent_after,
             rest: shape.rest,
             kept: shape.kept,
             seen,
@@ -201,8 +203,10 @@ impl Worker {
         let mut said = self.reach.change(node, key, change).await;
         // When this program has not run for a while, the answer and the end of the patience are
         // there at once, and a timeout prefers the answer.
-        if started.elapsed() > self.patience && matches!(said, Said::Clear(_)) {
-            said = Said::Unclear(anyhow!("answered after {:?}", started.elapsed()));
+        let took = started.elapsed();
+        let twice = took > self.resent_after && change.differs_when_repeated();
+        if (took > self.patience || twice) && matches!(said, Said::Clear(_)) {
+            said = Said::Unclear(anyhow!("answered after {took:?}"));
         }
         Some(match said {
             Said::Clear(answer) => {
@@ -259,6 +263,8 @@ impl Worker {
         let value = Key::value_of(key.name(), self.number, self.sequence);
         Some(match (key.is_counter(), key.is_absent(), choice) {
             (_, _, 0..3) => return None,
+            (true, ..) if key.is_hazy() => Change::Set("0".to_owned()),
+            (false, ..) if key.is_hazy() => Change::Delete,
             (true, true, _) => Change::Set("0".to_owned()),
             (true, false, _) => Change::Increment,
             (false, true, 3..7) => Change::Add(value),

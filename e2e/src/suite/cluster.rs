@@ -1,6 +1,7 @@
 //! An index with its nodes, and what may be asked of them together: above all whether every
 //! living node works by the same map as the index, and what that map looks like.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -262,6 +263,7 @@ impl Cluster {
             prefix: prefix.to_owned(),
             seed,
             patience: load::PATIENCE,
+            resent_after: load::PATIENCE,
             rest: Duration::ZERO,
             from: None,
         }
@@ -281,6 +283,28 @@ impl Cluster {
             Ok(())
         })
         .await
+    }
+
+    /// Waits until nobody has anything queued for a node that does not run. A write that a master
+    /// has queued for a slave that has just died reaches that when it is back and has no role, which
+    /// sends it on to the master, over what was deleted there since (docs/verification.md). No index
+    /// can prevent it.
+    pub async fn nobody_owes_the_dead(&self) -> Result<()> {
+        let map = self.index.map().await?;
+        let living: BTreeSet<String> = self.running().map(Node::key).collect();
+        let dead = self.nodes.iter().map(Node::key).filter(|key| !living.contains(key));
+        for dead in dead {
+            let towards = map.node(&dead)?.thread_type;
+            for node in self.running() {
+                let what = format!("nothing queued towards {dead}");
+                eventually(PATIENCE, &what, || async {
+                    ensure!(node.owes(towards).await? == 0, "{} has something for it", node.key());
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all copies of a partition, of `partitions` in all, hold the same: keys, values,

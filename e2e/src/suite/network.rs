@@ -111,6 +111,14 @@ impl Cut {
         Self::of(&[&format!("tcp sport {{ {} }} tcp dport {to}", from.join(", "))], verdict)
     }
 
+    /// Connections that these programs begin to a port that the system chose. Of all servers only a
+    /// relay listens on such a one.
+    pub fn to_relays(from: impl Iterator<Item = u16>, verdict: Verdict) -> Result<Self> {
+        let begun = "tcp dport >= 32768 tcp flags & (syn | ack) == syn";
+        let rules: Vec<String> = from.map(|port| format!("meta skgid {port} {begun}")).collect();
+        Self::of(&rules.iter().map(String::as_str).collect::<Vec<_>>(), verdict)
+    }
+
     fn of(matches: &[&str], verdict: Verdict) -> Result<Self> {
         require_own()?;
         let table = format!("cut{}", NEXT_TABLE.fetch_add(1, Ordering::Relaxed));

@@ -253,6 +253,8 @@ pub enum Input {
         /// Its name and port as nodes reach it; `None` when it could not be opened.
         relay: Option<NodeKey>,
     },
+    /// A node has connected to the relay: it can be reached.
+    RelayReached,
     /// The relay ended by itself; what it held was not acknowledged.
     RelayEnded,
     /// The end of a [`super::Effect::Introduce`], whatever came of it.

@@ -62,6 +62,7 @@ impl Topology {
             version: 0,
             unacknowledged: BTreeSet::new(),
             owing: BTreeMap::new(),
+            relay_is_reached: false,
             resumed: false,
             taken_back: None,
             allowance: CLIENTS_MILLIS_MAX,

@@ -64,6 +64,14 @@ impl Topology {
         step.effects.push(Effect::Introduce { node: node.clone(), request, towards, until });
     }
 
+    /// Some node has connected to the relay.
+    pub(in crate::topology) fn relay_reached(&mut self) -> Result<(), Refusal> {
+        if let Some(running) = &mut self.handover {
+            running.relay_is_reached = true;
+        }
+        Ok(())
+    }
+
     /// The end of an [`Effect::Introduce`].
     pub(in crate::topology) fn introduced(&mut self, node: &NodeKey) -> Result<(), Refusal> {
         if let Some(running) = &mut self.handover
@@ -72,6 +80,23 @@ impl Topology {
             running.owing.remove(node);
         }
         Ok(())
+    }
+
+    /// The nodes had their time. Who has not connected to the relay by then may refuse a write;
+    /// that is no reason not to go on. But a relay that nobody has reached holds nothing, and
+    /// whoever tried it would refuse writes for seconds: then they are refused for milliseconds, as
+    /// in a pause.
+    pub(super) fn leave_introducing(&mut self, step: &mut Step) -> Result<(), Refusal> {
+        let unreached = self.handover.as_mut().filter(|running| !running.relay_is_reached);
+        if let Some(running) = unreached
+            && let Some(relay) = running.plan.relay.take()
+        {
+            let plan = running.plan.clone();
+            step.effects.push(Effect::CloseRelay);
+            let what = format!("no node reaches the relay {relay}: writes are refused meanwhile");
+            self.tell_handover(&plan, what);
+        }
+        self.hold_writes()
     }
 }
 

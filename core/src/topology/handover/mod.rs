@@ -70,6 +70,8 @@ pub(super) struct Running {
     /// The thread types towards which each node may still have something queued; looked at one
     /// after the other, once the node has taken the map in.
     owing: BTreeMap<NodeKey, Vec<u32>>,
+    /// Has some node connections to the relay?
+    relay_is_reached: bool,
     /// Was the index started again in its last step? Then the new master may serve already.
     resumed: bool,
     /// Why it is being taken back, if it is.
@@ -102,7 +104,13 @@ impl Topology {
                 });
                 set(&mut draft, &plan.from, |entry| entry.role = Role::Slave);
             }
-            None => set(&mut draft, &plan.from, |entry| entry.state = State::Down),
+            None => {
+                // One that nobody reached.
+                if let Some(StoredHandover { relay: Some(relay), .. }) = &self.proposed.handover {
+                    draft.nodes.remove(relay);
+                }
+                set(&mut draft, &plan.from, |entry| entry.state = State::Down);
+            }
         }
         draft.handover = Some(plan.clone());
         let why = format!("{} hands partition {} over", plan.from, plan.partition);
@@ -145,6 +153,7 @@ impl Topology {
     fn await_step(&mut self, plan: StoredHandover, nodes: BTreeSet<NodeKey>, allowance: u64) {
         let before = self.handover.take();
         let taken_back = before.as_ref().and_then(|running| running.taken_back);
+        let relay_is_reached = before.as_ref().is_some_and(|running| running.relay_is_reached);
         let owed = self.owed_in(&plan);
         let owing = nodes.iter().map(|node| (node.clone(), owed.clone()));
         self.handover = Some(Running {
@@ -154,6 +163,7 @@ impl Topology {
             owing: owing.filter(|(_, owed)| !owed.is_empty()).collect(),
             unacknowledged: nodes,
             plan,
+            relay_is_reached,
             resumed: false,
             taken_back,
             allowance,

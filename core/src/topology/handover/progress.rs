@@ -178,9 +178,7 @@ impl Topology {
         let to_lives = linked(&running.plan.to);
         let from_knows = !running.unacknowledged.contains(&running.plan.from);
         match running.plan.step {
-            // Who has not connected to the relay by then may refuse a write; that is no reason not
-            // to go on.
-            HandoverStep::Introducing if done || late => self.hold_writes(),
+            HandoverStep::Introducing if done || late => self.leave_introducing(step),
             HandoverStep::Holding if done && to_lives => self.switch_master(),
             // Also when the old master is silent: it was never told, and whether it is dead is not
             // for a handover to say.

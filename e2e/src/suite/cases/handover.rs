@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -16,6 +17,7 @@ use crate::load::{Load, Shape};
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::index::Manifest;
+use crate::suite::network::{Cut, Verdict, require_own};
 use crate::suite::runner::Case;
 use crate::suite::trial::Mode;
 
@@ -32,6 +34,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     case!("handover/three copies stay equal", swaps(3, Mode::Async, PARK)),
     case!("handover/clients that are led away lose nothing by it", led_away),
+    case!("handover/a relay that nobody reaches makes a pause", unreached),
     case!("handover/what cannot be swapped is refused, and nothing happens", refused),
 ];
 
@@ -40,6 +43,9 @@ const SWAPS: usize = 3;
 
 /// Operations before a swap and again after it.
 const OPERATIONS: u64 = 300;
+
+/// A pause refuses a write for milliseconds; who tries to reach a relay in vain does it for seconds.
+const REFUSAL_MAX: Duration = Duration::from_secs(1);
 
 /// The order to hold writes meanwhile, and the one to refuse them.
 const PARK: &str = "{}";
@@ -118,6 +124,32 @@ async fn led_away(ctx: Context) -> Result<()> {
     let ended = log.lines().filter(|line| line.contains("client connections were ended"));
     let some = ended.filter(|line| !line.ends_with("ended=0")).count();
     ensure!(some >= 2, "no client was connected to the old master");
+    Ok(())
+}
+
+/// A firewall lies between the nodes and the relay: writes are refused for a moment, and nothing is
+/// lost.
+async fn unreached(ctx: Context) -> Result<()> {
+    require_own()?;
+    let cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
+    let old = cluster.master(0).await?;
+    let mut load = cluster.load("s", 6)?;
+    load.avoid(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
+    load.flows(OPERATIONS).await?;
+    let ports = cluster.nodes.iter().map(|node| node.addr().port());
+    let cut = Cut::to_relays(ports, Verdict::Vanish)?;
+    cluster.swap(&old, "{}").await?;
+    cut.heal()?;
+    load.flows(OPERATIONS).await?;
+    let outcome = load.stop().await?;
+    cluster.takes_shape(1, 2).await?;
+    ensure!(cluster.master(0).await? != old, "{old} is the master still");
+    cluster.right(&outcome).await?;
+    cluster.copies_are_equal(0, 1).await?;
+    let refusal = outcome.seen.longest_refusal;
+    ensure!(refusal < REFUSAL_MAX, "a write was refused for {refusal:?}");
+    let log = cluster.index.log_text()?;
+    ensure!(log.contains("no node reaches the relay"), "nobody is told");
     Ok(())
 }
 
