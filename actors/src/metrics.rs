@@ -53,6 +53,8 @@ pub const PING_DURATION: &str = "flare_operator_ping_duration_seconds";
 pub const PINGS_MISSED: &str = "flare_operator_pings_missed_total";
 /// Time that a write to the store took, until it was safe.
 pub const STORE_WRITE_DURATION: &str = "flare_operator_store_write_duration_seconds";
+/// How long the write that the store has in hand has been waited for.
+pub const STORE_WAITING: &str = "flare_operator_store_waiting_seconds";
 /// Writes that the store refused, by why.
 pub const STORE_FAILURES: &str = "flare_operator_store_failures_total";
 /// Connections that were accepted on the index port.
@@ -319,7 +321,7 @@ pub const COUNTERS: [(&str, &str); 12] = [
 ];
 
 /// Every gauge with its description.
-pub const GAUGES: [(&str, &str); 13] = [
+pub const GAUGES: [(&str, &str); 14] = [
     (NODE_MAP_VERSION, "Version of the committed node map."),
     (NODES, "Nodes in the committed map, by role and state."),
     (CONNECTIONS, "Connections that are open on the index port."),
@@ -330,6 +332,7 @@ pub const GAUGES: [(&str, &str); 13] = [
     (PARTITIONS, "Partitions in the committed map."),
     (PARTITIONS_WITHOUT_MASTER, "Partitions whose master is down: their keys cannot be written."),
     (BLOCKED, "Things that stand in the way of the wanted shape, by kind."),
+    (STORE_WAITING, "How long the store has had its write in hand; 0 without one."),
     (READY, "1 while /readyz answers 200, else 0."),
     (MANIFEST_IN_FORCE, "1 while the manifest file on disk is the one in force, else 0."),
     (BUILD_INFO, "Always 1; the label is the version of the program."),

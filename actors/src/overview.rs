@@ -40,8 +40,10 @@ pub struct Overview {
     /// What stands in the way of the wanted shape.
     pub blocked: BTreeSet<Blocked>,
     /// Why this index should not be relied on, one sentence each: the last write to the store
-    /// failed, an invariant broke. Empty means ready.
+    /// failed, or one hangs, or an invariant broke. Empty means ready.
     pub troubles: Vec<String>,
+    /// How long the write that the store has in hand has been waited for; zero without one.
+    pub store_waits: Duration,
 }
 
 /// Asks the listener for its connections.

@@ -55,6 +55,7 @@ impl Handler<GetOverview> for Carrier {
             facts: BTreeMap::new(),
             blocked: self.blocked.clone(),
             troubles: Vec::new(),
+            store_waits: Duration::ZERO,
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::manifest::ManifestStatus;
 use crate::metrics::{
     BLOCKED, BUILD_INFO, CONNECTIONS, LAPSED_COPIES, MANIFEST_IN_FORCE, NODE_ACKNOWLEDGED_VERSION,
     NODE_ITEMS, NODE_LINKED, NODE_MAP_VERSION, NODES, PARTITIONS, PARTITIONS_WITHOUT_MASTER, READY,
+    STORE_WAITING,
 };
 use crate::overview::{Overview, Sessions};
 
@@ -39,6 +40,7 @@ pub(super) fn set_overview(overview: &Overview) {
     let unserved = partitions.iter().filter(|partition| !partition.served).count();
     gauge!(PARTITIONS, "cluster" => cluster()).set(from_count(partitions.len()));
     gauge!(PARTITIONS_WITHOUT_MASTER, "cluster" => cluster()).set(from_count(unserved));
+    gauge!(STORE_WAITING, "cluster" => cluster()).set(overview.store_waits.as_secs_f64());
     set_counts(overview);
     let unknown = Facts::default();
     for (key, _) in overview.snapshot.entries() {

@@ -16,14 +16,11 @@ use crate::link::{
 };
 use crate::overview::EventRecord;
 use crate::park::{CloseRelay, OpenRelay, ReleaseRelay};
-use crate::store::Write;
 
 impl TopologyActor {
     pub(super) fn carry_out(&mut self, step: Step, ctx: &mut Context<Self>) {
         if let Some(stored) = step.persist {
-            self.writes_in_hand += 1;
-            // Bounded by construction: the core has one write under way.
-            self.store.do_send(Write { stored });
+            self.write(stored, ctx);
         }
         for effect in step.effects {
             self.carry_out_effect(effect, ctx);

@@ -166,7 +166,7 @@ impl Handler<FinishSteps> for TopologyActor {
     fn handle(&mut self, _: FinishSteps, _: &mut Context<Self>) -> Self::Result {
         let (waiting, finished) = oneshot::channel();
         self.finishing.push(waiting);
-        let idle = self.askers.is_empty() && self.writes_in_hand == 0;
+        let idle = self.is_idle();
         Box::pin(async move {
             if !idle {
                 let _ = finished.await;
@@ -244,7 +244,7 @@ impl Handler<StoreAnswered> for TopologyActor {
 
     fn handle(&mut self, message: StoreAnswered, ctx: &mut Context<Self>) {
         let StoreAnswered { generation, outcome } = message;
-        self.writes_in_hand = self.writes_in_hand.saturating_sub(1);
+        self.write_ended(generation, ctx);
         let input = match outcome {
             Ok(()) => Input::Stored { generation },
             Err(failure) => Input::StoreFailed { generation, failure },

@@ -11,6 +11,7 @@ mod links;
 mod messages;
 mod queries;
 mod report;
+mod storing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 pub use messages::*;
+pub use storing::STORE_PATIENCE;
 
 use crate::clock::Clock;
 use crate::link::{LinkHome, MonitorSettings};
@@ -33,6 +35,7 @@ use crate::park::ParkActor;
 use crate::whereabouts::Addresses;
 use crate::{failover, store};
 use links::LinkHandle;
+use storing::WriteInHand;
 
 /// Messages that may wait for the topology: a whole large cluster that calls at once. Further
 /// askers wait outside, within their deadline.
@@ -105,8 +108,8 @@ pub struct TopologyActor {
     next_event: u64,
     /// When the core wants to be called, and the timer for it.
     wake: Option<(Timestamp, SpawnHandle)>,
-    /// Writes that the store has not answered.
-    writes_in_hand: usize,
+    /// Writes that the store has not answered, by generation.
+    writes_in_hand: BTreeMap<u64, WriteInHand>,
     /// The last write failed, and why; readiness tells.
     store_trouble: Option<String>,
     /// An invariant broke, and which; readiness tells until a restart.
@@ -141,7 +144,7 @@ impl TopologyActor {
             recent_events: VecDeque::new(),
             next_event: 0,
             wake: None,
-            writes_in_hand: 0,
+            writes_in_hand: BTreeMap::new(),
             store_trouble: None,
             invariant_trouble: None,
             finishing: Vec::new(),
@@ -179,9 +182,14 @@ impl TopologyActor {
         }
     }
 
+    /// Is no step in hand?
+    fn is_idle(&self) -> bool {
+        self.askers.is_empty() && self.writes_in_hand.is_empty()
+    }
+
     /// Tells those who wait for it that no step is in hand.
     fn finish_if_idle(&mut self) {
-        if self.askers.is_empty() && self.writes_in_hand == 0 {
+        if self.is_idle() {
             for waiting in self.finishing.drain(..) {
                 let _ = waiting.send(());
             }

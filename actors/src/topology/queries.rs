@@ -9,7 +9,7 @@ use flare_core::protocol::command::StatsNodes;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::{GetLinks, GetStatsNodes, KillLink, Published, TopologyActor, WatchTopology};
+use super::{GetLinks, GetStatsNodes, KillLink, Published, TopologyActor, WatchTopology, storing};
 use crate::link::{GetFacts, LinkFacts, ReopenLink};
 use crate::overview::{EventStream, GetOverview, Overview, SubscribeEvents};
 
@@ -52,14 +52,20 @@ impl Handler<GetOverview> for TopologyActor {
             .entries()
             .filter_map(|(node, _)| Some((node.clone(), self.topology.facts(node)?.clone())))
             .collect();
-        let troubles = [&self.invariant_trouble, &self.store_trouble];
+        let store_waits = self.store_waits();
+        let troubles = [
+            self.invariant_trouble.clone(),
+            self.store_trouble.clone(),
+            storing::hang(store_waits),
+        ];
         MessageResult(Overview {
             cluster: Arc::clone(&self.cluster),
             mode: self.mode,
             snapshot,
             facts,
             blocked: self.topology.blocked().clone(),
-            troubles: troubles.into_iter().flatten().cloned().collect(),
+            troubles: troubles.into_iter().flatten().collect(),
+            store_waits,
         })
     }
 }

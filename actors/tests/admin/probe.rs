@@ -59,6 +59,7 @@ pub(crate) fn overview(nodes: &[(&str, Role, State, i32, u64)]) -> Overview {
         facts,
         blocked: BTreeSet::new(),
         troubles: Vec::new(),
+        store_waits: std::time::Duration::ZERO,
     }
 }
 

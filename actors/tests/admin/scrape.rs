@@ -82,6 +82,7 @@ fn promtool_reads_the_metrics_and_finds_every_one() {
             }
             probe.overview.snapshot = Arc::new(Snapshot::new(Arc::new(stored)));
             probe.overview.blocked.insert(Blocked::MasterDown { partition: 0 });
+            probe.overview.store_waits = Duration::from_secs(7);
             probe.overview.troubles.push("it broke".into());
         };
         probe.send(Do(Box::new(block))).await.unwrap();
@@ -90,6 +91,9 @@ fn promtool_reads_the_metrics_and_finds_every_one() {
         assert!(body.contains(line) && body.contains("flare_operator_ready 0"), "{body}");
 
         let line = "flare_operator_lapsed_copies{cluster=\"games\"} 3";
+        assert!(body.contains(line), "{body}");
+
+        let line = "flare_operator_store_waiting_seconds{cluster=\"games\"} 7";
         assert!(body.contains(line), "{body}");
 
         // When nobody answers, what is known is still told.

@@ -4,6 +4,7 @@
 mod clients;
 mod connecting;
 mod failures;
+mod hung_store;
 mod limits;
 mod links;
 mod network;
