@@ -28,6 +28,8 @@ pub(super) enum Failure {
     Absent(&'static str),
     /// The request cannot be understood.
     Bad(String),
+    /// So many read events already.
+    Readers(usize),
     /// An actor did not answer in time; its name, and the time.
     Stuck(&'static str, Duration),
     /// An actor has ended; its name.
@@ -44,6 +46,10 @@ impl fmt::Display for Failure {
             Self::Log(error) => error.fmt(f),
             Self::Absent(what) => write!(f, "this index has no {what}"),
             Self::Bad(why) => f.write_str(why),
+            Self::Readers(most) => write!(
+                f,
+                "there may be {most} readers of events at a time, and there are: close some pages"
+            ),
             Self::Stuck(who, deadline) => {
                 let seconds = deadline.as_secs();
                 write!(f, "the {who} did not answer within {seconds} s")
@@ -65,7 +71,7 @@ impl ResponseError for Failure {
             Self::Refused(_) | Self::Sandbox(_) => StatusCode::CONFLICT,
             Self::Log(LogError::TooManyConnections) => StatusCode::CONFLICT,
             Self::Log(_) | Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::Stuck(..) | Self::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Readers(_) | Self::Stuck(..) | Self::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

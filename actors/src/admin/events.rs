@@ -6,6 +6,7 @@
 //! that is too slow is cut off, and comes back.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
@@ -13,8 +14,8 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream::{self, Stream, StreamExt};
 use metrics::counter;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::timeout;
 
 use super::answers::{Failure, ask};
@@ -22,6 +23,9 @@ use super::{Admin, guard, view};
 use crate::metrics::EVENT_READERS_DROPPED;
 use crate::overview::{EventRecord, EventStream, SubscribeEvents};
 
+/// The most readers at a time. Each keeps a connection for as long as it likes, and what is left
+/// is for probes and orders.
+pub const EVENT_READERS_MAX: usize = 100;
 /// A comment line is sent when nothing happened for this long, so that a connection
 /// that is gone is noticed.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -33,12 +37,15 @@ pub(super) async fn get(
     admin: web::Data<Admin>,
 ) -> Result<HttpResponse, Failure> {
     guard::check_read(&request)?;
+    let place = Arc::clone(&admin.readers)
+        .try_acquire_owned()
+        .map_err(|_| Failure::Readers(EVENT_READERS_MAX))?;
     let events = ask(&admin.sources.events, "topology", SubscribeEvents).await?;
     let seen = last_seen(&request, admin.run);
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(lines(events, admin.run, seen)))
+        .streaming(lines(events, admin.run, seen, place)))
 }
 
 /// The number that the reader saw last, if it saw one of this run.
@@ -52,6 +59,7 @@ fn lines(
     EventStream { recent, next }: EventStream,
     run: u64,
     seen: Option<u64>,
+    place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let missed: Vec<_> =
         recent.into_iter().filter(|record| seen.is_none_or(|seen| record.number > seen)).collect();
@@ -59,7 +67,11 @@ fn lines(
     stream::once(async move { opening })
         .chain(stream::iter(missed).map(move |record| encode(&record, run)))
         .chain(stream::unfold(next, move |next| follow(next, run)))
-        .map(Ok)
+        // The place is free again when the stream is dropped.
+        .map(move |piece| {
+            let _taken = &place;
+            Ok(piece)
+        })
 }
 
 /// The next piece of the stream; `None` ends it.

@@ -19,14 +19,15 @@ pub mod view;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-pub use events::{KEEP_ALIVE_INTERVAL, RETRY_MILLIS};
+pub use events::{EVENT_READERS_MAX, KEEP_ALIVE_INTERVAL, RETRY_MILLIS};
 pub use guard::WRITE_HEADER;
 pub use metrics_server::start_metrics;
 
@@ -38,8 +39,11 @@ use crate::overview::Sources;
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Where it serves `/metrics`.
 pub const DEFAULT_METRICS_LISTEN: &str = "127.0.0.1:9090";
-/// The most connections at a time; each open page holds two.
+/// The most connections at a time; each open page holds two, one of them for as long as it is open
+/// ([`EVENT_READERS_MAX`]).
 pub const CONNECTIONS_MAX: usize = 256;
+// Probes and orders always find a connection, however many pages are open.
+const _: () = assert!(2 * EVENT_READERS_MAX < CONNECTIONS_MAX);
 /// The longest body of a request.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 /// How long open requests may take to end when the index stops; event streams never end by
@@ -85,6 +89,8 @@ struct Admin {
     sandbox: Option<SocketAddr>,
     /// Tells this life of the index from earlier and later ones.
     run: u64,
+    /// How many more may read events.
+    readers: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -102,7 +108,8 @@ pub fn start(options: Options) -> io::Result<Running> {
     let Options { listen, sources, log, manifest, sandbox } = options;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let run = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let admin = web::Data::new(Admin { sources, log, manifest, sandbox, run });
+    let readers = Arc::new(Semaphore::new(EVENT_READERS_MAX));
+    let admin = web::Data::new(Admin { sources, log, manifest, sandbox, run, readers });
     let server = HttpServer::new(move || {
         let headers = DefaultHeaders::new()
             .add(("x-content-type-options", "nosniff"))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flare_actors::admin::EVENT_READERS_MAX;
 use flare_actors::overview::EventRecord;
 use flare_core::model::{NodeEntry, NodeKey, Role, State};
 use flare_core::topology::{Blocked, Event};
@@ -10,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::probe::{Do, Probe, open, two_by_two};
+use super::probe::{Do, Probe, get, open, two_by_two};
 use super::with_admin;
 
 fn record(number: u64) -> EventRecord {
@@ -140,6 +141,41 @@ fn an_obstacle_that_goes_away_is_told() {
             probe.send(Do(Box::new(tell))).await.unwrap();
             let data = read(server, &[]).await.line("data: ").await.unwrap();
             assert!(data.contains("No longer so: The wanted shape needs 4 nodes"), "{data}");
+        },
+    );
+}
+
+#[test]
+fn readers_of_events_are_bounded_and_take_nothing_from_probes() {
+    with_admin(
+        Probe::new(two_by_two()),
+        |_| (),
+        |server, probe| async move {
+            let mut readers = Vec::new();
+            for _ in 0..EVENT_READERS_MAX {
+                let mut reader = read(server, &[]).await;
+                assert!(reader.line("HTTP/1.1 200").await.is_some());
+                readers.push(reader);
+            }
+            let mut refused = read(server, &[]).await;
+            assert!(refused.line("HTTP/1.1 503").await.is_some());
+            let why = refused.line("{").await.expect("a sentence");
+            assert!(why.contains("100 readers of events at a time"), "{why}");
+            assert_eq!(get(server, "/healthz").await.status, 200);
+            assert_eq!(get(server, "/api/v1/topology").await.status, 200);
+
+            // The places of readers that went away are free again, once that was noticed: by what
+            // cannot be sent to them.
+            drop(readers);
+            let again = async {
+                for number in 1.. {
+                    happen(&probe, number..=number).await;
+                    if read(server, &[]).await.line("HTTP/1.1 200").await.is_some() {
+                        break;
+                    }
+                }
+            };
+            timeout(Duration::from_secs(60), again).await.expect("a free place");
         },
     );
 }
