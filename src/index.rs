@@ -1,30 +1,30 @@
 //! `flare-operator index`: starts everything, then listens to signals and obituaries.
 
+mod carrier;
+
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context as ActorContext, Handler, ResponseFuture};
+use actix::{Actor, Addr};
 use anyhow::{Context, Result, bail};
 use flare_actors::admin::{self, Running};
 use flare_actors::ask::ask;
 use flare_actors::clock::Clock;
 use flare_actors::cluster::{Blueprint, Cluster};
 use flare_actors::logs::{self, LogControl};
-use flare_actors::manifest::{
-    Manifest, ManifestChanged, ManifestStatus, ManifestWatcher, ReadManifest, Start,
-};
+use flare_actors::manifest::{ManifestStatus, ManifestWatcher, ReadManifest, Start};
 use flare_actors::metrics::{ClusterMetrics, Exporter, UPKEEP_INTERVAL};
 use flare_actors::names::LOOKUPS_MAX;
 use flare_actors::net::{self, SystemNetwork};
 use flare_actors::obituary::{Death, Obituary};
-use flare_actors::overview::{ANSWER_DEADLINE, Sources};
+use flare_actors::overview::Sources;
 use flare_actors::session::{ChangeLimits, StopAccepting};
 use flare_actors::store::file::FileStore;
 use flare_actors::store::{Flush, StoreActor, StoreDoors};
-use flare_actors::topology::{ChangeWanted, FinishSteps, ListLeaving, TellZones};
+use flare_actors::topology::FinishSteps;
 use flare_core::model::HashSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -33,7 +33,8 @@ use tracing::{error, info, warn};
 
 use crate::cli::{IndexFlags, Place};
 use crate::limits;
-use crate::settings::{Settings, breaking_of, monitoring_of};
+use crate::settings::Settings;
+use carrier::Carrier;
 
 /// Threads for what blocks: looking names up, which can take all that it may have, and reading
 /// small files. The store has its own.
@@ -70,6 +71,8 @@ struct Index {
     hash: HashSettings,
     cluster: Cluster,
     watcher: Option<Addr<ManifestWatcher>>,
+    /// What an actor's obituary is written with.
+    obituaries: mpsc::Sender<Death>,
     deaths: mpsc::Receiver<Death>,
 }
 
@@ -150,10 +153,10 @@ impl Index {
             socket,
             store: Box::new(start_store),
             metrics,
-            deaths: obituaries,
+            deaths: obituaries.clone(),
         })
         .context("the store's thread cannot be started")?;
-        Ok(Self { settings, bound, hash, cluster, watcher: None, deaths })
+        Ok(Self { settings, bound, hash, cluster, watcher: None, obituaries, deaths })
     }
 
     /// Follows the manifest, if there is one.
@@ -162,7 +165,7 @@ impl Index {
         metrics: &ClusterMetrics,
     ) -> Option<watch::Receiver<ManifestStatus>> {
         let (path, manifest, content) = self.settings.manifest.clone()?;
-        let carrier = Carrier { cluster: self.cluster.clone() };
+        let carrier = Carrier::new(self.cluster.clone(), &self.obituaries);
         carrier.tell_of_nodes(&manifest);
         let carrier = carrier.start();
         let (watcher, status) = ManifestWatcher::new(Start {
@@ -173,6 +176,7 @@ impl Index {
             changes: carrier.recipient(),
             overview: self.cluster.topology.clone().recipient(),
             metrics: metrics.clone(),
+            obituary: Some(Obituary::to_process(&self.obituaries, "manifest")),
         });
         self.watcher = Some(watcher.start());
         Some(status)
@@ -278,43 +282,6 @@ impl Index {
             .context("the store did not finish its last write in time")?;
         info!("ended");
         Ok(())
-    }
-}
-
-/// Carries out what a new manifest says.
-struct Carrier {
-    cluster: Cluster,
-}
-
-impl Carrier {
-    /// What the manifest says of single nodes. Before the shape, which may give them roles.
-    fn tell_of_nodes(&self, manifest: &Manifest) {
-        let Manifest { leaving, zones, .. } = manifest;
-        self.cluster.topology.do_send(ListLeaving { nodes: leaving.clone() });
-        self.cluster.topology.do_send(TellZones { zones: zones.clone() });
-    }
-}
-
-impl Actor for Carrier {
-    type Context = ActorContext<Self>;
-}
-
-impl Handler<ManifestChanged> for Carrier {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, change: ManifestChanged, _: &mut ActorContext<Self>) -> Self::Result {
-        let ManifestChanged { manifest } = change;
-        self.cluster.change_monitoring(monitoring_of(&manifest), breaking_of(&manifest));
-        self.tell_of_nodes(&manifest);
-        let topology = self.cluster.topology.clone().recipient();
-        Box::pin(async move {
-            let change = ChangeWanted { wanted: manifest.wanted };
-            match ask(&topology, change, ANSWER_DEADLINE).await {
-                Ok(Ok(())) => {}
-                Ok(Err(refusal)) => warn!(?refusal, "the wanted shape was refused"),
-                Err(error) => warn!(%error, "the wanted shape was not taken in"),
-            }
-        })
     }
 }
 

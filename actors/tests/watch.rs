@@ -9,6 +9,7 @@ use actix::{Actor, Addr, Context, Handler, MessageResult};
 use flare_actors::logs::{self, LogFormat};
 use flare_actors::manifest::{self, ManifestChanged, ManifestStatus, ManifestWatcher, Start};
 use flare_actors::metrics::ClusterMetrics;
+use flare_actors::obituary::{Death, End, Obituary};
 use flare_actors::overview::{GetOverview, Overview};
 use flare_core::model::{HashSettings, NodeEntry, NodeKey, Role};
 use flare_core::stored::{StoredNode, StoredTopology};
@@ -63,9 +64,10 @@ impl Handler<GetOverview> for Carrier {
 struct Watched {
     path: PathBuf,
     _folder: tempfile::TempDir,
-    _watcher: Addr<ManifestWatcher>,
+    _watcher: Option<Addr<ManifestWatcher>>,
     status: watch::Receiver<ManifestStatus>,
     carried: mpsc::UnboundedReceiver<Wanted>,
+    deaths: mpsc::Receiver<Death>,
 }
 
 fn text(partitions: u32, more: &str) -> String {
@@ -77,11 +79,19 @@ fn text(partitions: u32, more: &str) -> String {
 
 impl Watched {
     async fn start() -> Self {
+        let (watcher, unstarted) = Self::prepare().await;
+        let _watcher = Some(watcher.start());
+        Self { _watcher, ..unstarted }
+    }
+
+    /// A watcher that is not started yet.
+    async fn prepare() -> (ManifestWatcher, Self) {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let path = folder.path().join("cluster.yaml");
         std::fs::write(&path, text(2, "")).expect("the scratch folder can be written");
         let (manifest, content) = manifest::read(&path).await.expect("the manifest is good");
         let (sender, carried) = mpsc::unbounded_channel();
+        let (obituaries, deaths) = mpsc::channel(1);
         let carrier = Carrier { carried: sender, blocked: BTreeSet::new() }.start();
         let (watcher, status) = ManifestWatcher::new(Start {
             path: path.clone(),
@@ -91,8 +101,9 @@ impl Watched {
             changes: carrier.clone().recipient(),
             overview: carrier.recipient(),
             metrics: ClusterMetrics::new("default".into()),
+            obituary: Some(Obituary::to_process(&obituaries, "manifest")),
         });
-        Self { path, _folder: folder, _watcher: watcher.start(), status, carried }
+        (watcher, Self { path, _folder: folder, _watcher: None, status, carried, deaths })
     }
 
     /// Replaces the file as editors and configuration tools do.
@@ -170,6 +181,18 @@ fn a_bad_file_is_told_of_and_the_last_good_one_stays() {
         assert!(watched.carried.try_recv().is_err());
         watched.replace(&text(5, ""));
         assert_eq!(watched.carried().await.partitions, 5);
+    });
+}
+
+#[test]
+fn the_end_of_the_watcher_is_told() {
+    run(async {
+        let (watcher, mut watched) = Watched::prepare().await;
+        assert!(watched.deaths.try_recv().is_err());
+        // As actix does with an actor that stopped or panicked.
+        drop(watcher);
+        let death = Death { who: "manifest", end: End::Stopped };
+        assert_eq!(watched.deaths.recv().await, Some(death));
     });
 }
 

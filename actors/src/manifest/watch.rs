@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use super::{MANIFEST_BYTES_MAX, Manifest, Problem, Problems};
 use crate::metrics::ClusterMetrics;
+use crate::obituary::Obituary;
 use crate::overview::{ANSWER_DEADLINE, GetOverview};
 use crate::reduction::Reduction;
 
@@ -124,6 +125,7 @@ pub struct ManifestWatcher {
     /// Who knows what came of it.
     overview: Recipient<GetOverview>,
     metrics: ClusterMetrics,
+    _obituary: Option<Obituary>,
 }
 
 /// What a [`ManifestWatcher`] starts from.
@@ -142,6 +144,8 @@ pub struct Start {
     pub overview: Recipient<GetOverview>,
     /// Where readings are counted.
     pub metrics: ClusterMetrics,
+    /// Tells the parent of this actor's end.
+    pub obituary: Option<Obituary>,
 }
 
 impl ManifestWatcher {
@@ -160,6 +164,7 @@ impl ManifestWatcher {
             changes: start.changes,
             overview: start.overview,
             metrics: start.metrics,
+            _obituary: start.obituary,
         };
         (watcher, receiver)
     }
