@@ -48,7 +48,7 @@ pub(crate) fn export(flags: &ExportFlags) -> Result<()> {
     let stored = FileStore::open(folder)?
         .load()?
         .with_context(|| format!("{} holds no map", folder.display()))?;
-    let xml = flare_xml::encode(&stored);
+    let xml = flare_xml::encode_settled(&stored)?;
     match &flags.to {
         Some(to) => write_new(to, &xml),
         None => std::io::stdout().write_all(&xml).context("cannot write to stdout"),

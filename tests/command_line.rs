@@ -1,6 +1,7 @@
 //! The binary as a person starts it: addresses on stdout, sentences on stderr, exit codes,
 //! signals, and flarei's files in and out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,6 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use flare_actors::store::file::FileStore;
+use flare_core::model::NodeKey;
+use flare_core::stored::{HandoverStep, StoredHandover};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -196,6 +200,31 @@ fn sighup_takes_over_what_may_change_and_survives_a_broken_file() {
         assert!(began.elapsed() < PATIENCE, "a threshold of 0 is not taken over");
     }
     assert_eq!(index.terminate(), Some(0));
+}
+
+#[test]
+fn a_map_between_the_steps_of_a_swap_is_not_written_for_flarei() {
+    let data = folder();
+    let hash = flare_core::model::HashSettings::default();
+    let mut stored = flare_core::flare_xml::decode(FLARE_XML.as_bytes(), hash).expect("it is good");
+    let [from, to] = [1, 2].map(|port| NodeKey::new("10.0.0.7", port));
+    stored.handover = Some(StoredHandover {
+        partition: 3,
+        from,
+        to,
+        relay: None,
+        balances: BTreeMap::new(),
+        step: HandoverStep::Switching,
+    });
+    FileStore::open(data.path()).expect("a folder").create(&stored).expect("there is room");
+    let to = data.path().join("flare.xml");
+    let (path, to) = (data.path().to_str().unwrap(), to.to_str().unwrap());
+    let refused = run(&["export", "--data-dir", path, "--to", to]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    let sentence = sentence(&refused);
+    assert!(sentence.contains("the master of partition 3 is being swapped"), "{sentence}");
+    assert!(sentence.contains("start the index"), "it says what to do: {sentence}");
+    assert!(!Path::new(to).exists());
 }
 
 #[test]

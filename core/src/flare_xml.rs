@@ -6,12 +6,14 @@
 
 mod elements;
 mod error;
+mod settled;
 
 use std::fmt::Write;
 
 use quick_xml::escape::escape;
 
 pub use error::{FlareXmlError, Problem};
+pub use settled::{Unsettled, encode_settled};
 
 use crate::model::{HashSettings, NodeEntry, NodeKey, Role, State};
 use crate::stored::{StoredNode, StoredTopology};
@@ -153,7 +155,8 @@ fn node(elements: &mut Elements<'_>) -> Result<(NodeKey, NodeEntry), Problem> {
 }
 
 /// Writes a `flare.xml` as upstream 1.3.4 does, byte for byte. What upstream does not store
-/// (incarnations, intents, the hash settings) is left out.
+/// (incarnations, intents, the hash settings) is left out; for flarei to go on from it, see
+/// [`encode_settled`].
 pub fn encode(stored: &StoredTopology) -> Vec<u8> {
     let mut xml = HEAD.to_owned();
     let mut line = |what: std::fmt::Arguments<'_>| {
