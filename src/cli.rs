@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flare_actors::admin::{DEFAULT_LISTEN, DEFAULT_METRICS_LISTEN};
 use flare_actors::logs::{DEFAULT_FILTER, LogFormat};
+use flare_core::stored_check::STORED_NODES_MAX;
 
 use crate::ask::{BreakerOrder, LeaveFlags, RecoverFlags, StatusFlags, SwitchoverFlags};
 use crate::flarei_conf::{FlareiSettings, HashFlags};
@@ -108,7 +109,7 @@ pub(crate) struct IndexFlags {
 
     /// The most nodes that a cluster may have.
     #[arg(long, value_name = "NUMBER", default_value_t = 4096,
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = clap::value_parser!(u32).range(1..=STORED_NODES_MAX as i64))]
     pub(crate) max_nodes: u32,
 
     /// Which log lines are written: a level, or module=level parts with commas between.

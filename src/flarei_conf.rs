@@ -5,14 +5,23 @@
 //! then: [`FlareiConf::reloadable`].
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use flare_core::model::{HashAlgorithm, HashSettings};
 
 /// The longest configuration file that is read, in bytes.
 const CONF_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest number that flare has in its settings: an `int` of C++.
+pub(crate) const NUMBER_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// Reads a number of flare's settings as a flag.
+pub(crate) fn from(least: u32) -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(least)..=i64::from(NUMBER_MAX))
+}
 
 /// Settings that are flags of `index` and keys of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -26,27 +35,27 @@ pub(crate) struct FlareiSettings {
     pub(crate) server_port: Option<u16>,
 
     /// The most connections at a time; further ones are accepted and closed. [default: 8192]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = from(1))]
     pub(crate) max_connection: Option<u32>,
 
     /// Failures in a row before a node is held dead; 0 never holds one dead. [default: 3]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = from(0))]
     pub(crate) monitor_threshold: Option<u32>,
 
     /// Seconds between two pings of a node; 0 switches pings off. [default: 1]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = from(0))]
     pub(crate) monitor_interval: Option<u32>,
 
     /// How long a node may take to answer a ping, in milliseconds. [default: 1000]
-    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "MILLISECONDS", value_parser = from(1))]
     pub(crate) monitor_read_timeout: Option<u32>,
 
     /// Shown by `show variables`; means nothing here. [default: 5]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = from(0))]
     pub(crate) thread_pool_size: Option<u32>,
 
     /// Shown by `show variables`; means nothing here. [default: 128]
-    #[arg(long, value_name = "KIB")]
+    #[arg(long, value_name = "KIB", value_parser = from(0))]
     pub(crate) stack_size: Option<u32>,
 }
 
@@ -54,15 +63,15 @@ pub(crate) struct FlareiSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct HashFlags {
     /// Rows of the resolver table: partitions stay below it. [default: 1024]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = from(2))]
     pub(crate) partition_size: Option<u32>,
 
     /// The number of partitions that the cluster begins with. [default: 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = from(1))]
     pub(crate) partition_modular_hint: Option<u32>,
 
     /// Slots per row. [default: 4096]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = from(1))]
     pub(crate) partition_modular_virtual: Option<u32>,
 
     /// simple, crc32 or jenkins. [default: simple]
@@ -146,7 +155,7 @@ impl FlareiConf {
             "data-dir" => self.data_dir = Some(text(key, value)?.into()),
             "index-db" => self.index_db = index_db(value)?,
             "server-name" => flarei.server_name = Some(text(key, value)?),
-            "server-port" => flarei.server_port = Some(number(key, value, 1)?),
+            "server-port" => flarei.server_port = Some(port(key, value)?),
             "max-connection" => flarei.max_connection = Some(number(key, value, 1)?),
             "monitor-threshold" => flarei.monitor_threshold = Some(number(key, value, 0)?),
             "monitor-interval" => flarei.monitor_interval = Some(number(key, value, 0)?),
@@ -298,15 +307,16 @@ fn text(key: &str, value: &str) -> Result<String, String> {
     if value.is_empty() { Err(format!("`{key}` has no value")) } else { Ok(value.to_owned()) }
 }
 
-fn number<T: Copy + FromStr + PartialOrd + fmt::Display>(
-    key: &str,
-    value: &str,
-    least: T,
-) -> Result<T, String> {
+fn number(key: &str, value: &str, least: u32) -> Result<u32, String> {
     match value.parse() {
-        Ok(number) if number >= least => Ok(number),
-        _ => Err(format!("`{key}` must be a number from {least} on, not `{value}`")),
+        Ok(number) if (least..=NUMBER_MAX).contains(&number) => Ok(number),
+        _ => Err(format!("`{key}` must be a number from {least} to {NUMBER_MAX}, not `{value}`")),
     }
+}
+
+fn port(key: &str, value: &str) -> Result<u16, String> {
+    let port = value.parse().map(NonZeroU16::get);
+    port.map_err(|_| format!("`{key}` must be a port from 1 to 65535, not `{value}`"))
 }
 
 fn algorithm(word: &str) -> Result<HashAlgorithm, String> {

@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A folder that cannot be made, also by root.
+const NOWHERE: &str = "/dev/null/nowhere";
+
 /// A map as upstream wrote it.
 const FLARE_XML: &str = include_str!("../core/tests/formats/three-nodes.flare.xml");
 
@@ -152,6 +155,48 @@ fn what_cannot_be_read_has_codes_of_its_own() {
     assert!(sentence(&nowhere).contains("--data-dir FOLDER"), "{}", sentence(&nowhere));
     let no_manifest = run(&["index", "--assign", "auto", "--data-dir", "/nonexistent"]);
     assert!(sentence(&no_manifest).contains("--cluster FILE.yaml"));
+}
+
+#[test]
+fn numbers_that_flare_cannot_take_are_errors_of_the_command_line() {
+    let index = ["index", "--data-dir", NOWHERE];
+    let mut cases: Vec<Vec<&str>> = Vec::new();
+    for flag in [
+        "--max-connection",
+        "--monitor-threshold",
+        "--monitor-interval",
+        "--monitor-read-timeout",
+        "--thread-pool-size",
+        "--stack-size",
+        "--partition-size",
+        "--partition-modular-hint",
+        "--partition-modular-virtual",
+        "--max-nodes",
+    ] {
+        cases.push([&index[..], &[flag, "2147483648"]].concat());
+    }
+    // A map of more nodes would not be read again.
+    cases.push([&index[..], &["--max-nodes", "10001"]].concat());
+    cases.push([&index[..], &["--partition-size", "1"]].concat());
+    cases.push(vec!["switchover", "2147483648"]);
+    cases.push(vec!["recover", "2147483648", "--from", "a:1"]);
+    for args in cases {
+        let refused = run(&args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {}", sentence(&refused));
+        assert!(sentence(&refused).contains(" is not in "), "{args:?}: {}", sentence(&refused));
+    }
+}
+
+#[test]
+fn a_number_of_flareis_file_that_flare_cannot_take_is_named_with_its_line() {
+    let data = folder();
+    let conf = data.path().join("flarei.conf");
+    fs::write(&conf, "partition-modular-virtual = 2147483648\n").expect("there is room");
+    let (conf, path) = (conf.to_str().unwrap(), data.path().to_str().unwrap());
+    let refused = run(&["index", "--data-dir", path, "--flarei-conf", conf]);
+    assert_eq!(refused.status.code(), Some(1));
+    let sentence = sentence(&refused);
+    assert!(sentence.contains("line 1: `partition-modular-virtual` must be"), "{sentence}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use flare_actors::admin::DEFAULT_LISTEN;
 use flare_core::model::NodeKey;
 use serde_json::{Value, json};
 
+use crate::flarei_conf::from;
 use crate::outcome::{Output, print};
 use client::{Client, in_path};
 
@@ -55,7 +56,7 @@ pub(crate) enum BreakerOrder {
 #[derive(Debug, Args)]
 pub(crate) struct SwitchoverFlags {
     /// The partition whose master moves.
-    #[arg(value_name = "PARTITION")]
+    #[arg(value_name = "PARTITION", value_parser = from(0))]
     partition: u32,
 
     /// The active slave that takes over. [default: the index chooses]
@@ -94,7 +95,7 @@ pub(crate) struct LeaveFlags {
 #[derive(Debug, Args)]
 pub(crate) struct RecoverFlags {
     /// The partition whose master is lost, or came back without its data.
-    #[arg(value_name = "PARTITION")]
+    #[arg(value_name = "PARTITION", value_parser = from(0))]
     partition: u32,
 
     /// The node whose copy it goes on with, as `status` lists them; the master itself, if it is
