@@ -10,6 +10,7 @@ use flare_core::flare_xml;
 
 use crate::cli::{ExportFlags, ImportFlags};
 use crate::flarei_conf::FlareiConf;
+use crate::outcome::{print, print_bytes};
 
 /// Reads a flare.xml into a data folder that holds no map yet. Versions and thread types go on
 /// from there (R3).
@@ -26,9 +27,9 @@ pub(crate) fn import(flags: &ImportFlags) -> Result<()> {
         .with_context(|| format!("{} is not a map of flarei", from.display()))?;
     let mut store = FileStore::open(&flags.data_dir)?;
     store.create(&stored)?;
-    println!(
+    print(&format!(
         "imported {} nodes, version {}, next thread type {}, into {}; keys are placed by \
-         partition-size {}, {}, modular-hint {}, modular-virtual {}",
+         partition-size {}, {}, modular-hint {}, modular-virtual {}\n",
         stored.nodes.len(),
         stored.version,
         stored.next_thread_type,
@@ -37,8 +38,7 @@ pub(crate) fn import(flags: &ImportFlags) -> Result<()> {
         stored.hash.algorithm.word(),
         stored.hash.modular_hint,
         stored.hash.modular_virtual,
-    );
-    Ok(())
+    ))
 }
 
 /// Writes the map as a flare.xml.
@@ -51,7 +51,7 @@ pub(crate) fn export(flags: &ExportFlags) -> Result<()> {
     let xml = flare_xml::encode_settled(&stored)?;
     match &flags.to {
         Some(to) => write_new(to, &xml),
-        None => std::io::stdout().write_all(&xml).context("cannot write to stdout"),
+        None => print_bytes(&xml),
     }
 }
 

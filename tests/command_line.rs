@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -197,6 +197,24 @@ fn a_number_of_flareis_file_that_flare_cannot_take_is_named_with_its_line() {
     assert_eq!(refused.status.code(), Some(1));
     let sentence = sentence(&refused);
     assert!(sentence.contains("line 1: `partition-modular-virtual` must be"), "{sentence}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let data = folder();
+    let xml = data.path().join("flare.xml");
+    fs::write(&xml, FLARE_XML).expect("there is room");
+    let (xml, path) = (xml.to_str().unwrap(), data.path().to_str().unwrap());
+    for args in [
+        &["import", "--from", xml, "--data-dir", path][..],
+        &["export", "--data-dir", path],
+        &["simulate", "breaker", "--partitions", "1", "--replicas", "1", "--zones", "1"],
+    ] {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = program().args(args).stdout(writer).output().expect("it can be started");
+        assert_eq!((ended.status.code(), sentence(&ended)), (Some(0), String::new()), "{args:?}");
+    }
 }
 
 #[test]
