@@ -33,6 +33,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{IndexFlags, Place};
 use crate::limits;
+use crate::outcome::Misuse;
 use crate::settings::Settings;
 use carrier::Carrier;
 
@@ -52,7 +53,8 @@ const END_DEADLINE: Duration = Duration::from_secs(5);
 /// Runs the index until it is told to end.
 pub(crate) fn run(flags: IndexFlags) -> Result<()> {
     let colour = io::stderr().is_terminal();
-    let (log, _guard) = logs::install(flags.log_format, &flags.log, colour)?;
+    let (log, _guard) = logs::install(flags.log_format, &flags.log, colour)
+        .map_err(|error| Misuse(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)

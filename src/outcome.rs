@@ -19,6 +19,13 @@ pub(crate) enum Output {
     Json,
 }
 
+impl Misuse {
+    /// Such an error, for what says in a sentence what is wrong with the command line.
+    pub(crate) fn of(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
 /// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
 ///
 /// # Errors

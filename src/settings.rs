@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use flare_actors::manifest::{self, Content, Manifest};
 use flare_actors::net;
 use flare_actors::session::Limits;
@@ -19,6 +19,7 @@ use tracing::warn;
 
 use crate::cli::{Assign, IndexFlags};
 use crate::flarei_conf::{FlareiConf, FlareiSettings, HashFlags};
+use crate::outcome::Misuse;
 
 /// flarei's port (flare-protocol.md 2).
 const DEFAULT_PORT: u16 = 12120;
@@ -56,31 +57,39 @@ impl Settings {
         }
         let manifest = match (&flags.cluster, flags.assign) {
             (None, Some(Assign::Auto)) => {
-                bail!("--assign auto needs a manifest: --cluster FILE.yaml")
+                return Err(
+                    Misuse::of("--assign auto needs a manifest: --cluster FILE.yaml").into()
+                );
             }
             (None, _) => None,
-            (Some(_), Some(Assign::Manual)) => bail!(
-                "with --assign manual a person gives the roles, so that a manifest (--cluster) \
-                 means nothing: leave one of them out"
-            ),
+            (Some(_), Some(Assign::Manual)) => {
+                return Err(Misuse::of(
+                    "with --assign manual a person gives the roles, so that a manifest \
+                     (--cluster) means nothing: leave one of them out",
+                )
+                .into());
+            }
             (Some(path), _) => {
                 let (manifest, content) = manifest::read(path).await?;
                 Some((path.clone(), manifest, content))
             }
         };
         let folder = flags.data_dir.clone().or(conf.index_db.clone()).or(conf.data_dir.clone());
-        let data_dir = folder.context(
-            "where is the map to be kept? Name a folder: --data-dir FOLDER (or data-dir in \
-             flarei's configuration)",
-        )?;
+        let nowhere = || {
+            Misuse::of(
+                "where is the map to be kept? Name a folder: --data-dir FOLDER (or data-dir in \
+                 flarei's configuration)",
+            )
+        };
+        let data_dir = folder.ok_or_else(nowhere)?;
         let flarei = flags.flarei.clone().or(conf.flarei.clone());
         let hash = flags.hash.clone().or(conf.hash.clone());
-        if manifest.is_some() {
-            ensure!(
-                !flarei.says_monitoring() && hash.is_empty(),
+        if manifest.is_some() && (flarei.says_monitoring() || !hash.is_empty()) {
+            return Err(Misuse::of(
                 "monitor and hash settings stand in the manifest (spec.monitor, spec.hash): leave \
-                 flarei's own (monitor-*, partition-*, key-hash-algorithm) out"
-            );
+                 flarei's own (monitor-*, partition-*, key-hash-algorithm) out",
+            )
+            .into());
         }
         let port = flarei.server_port.unwrap_or(DEFAULT_PORT);
         let listen = flags.listen.unwrap_or(SocketAddr::new(net::ANY, port));
@@ -110,7 +119,7 @@ impl Settings {
             }
             (None, Some(manifest)) => Ok(StoredTopology::empty(manifest.hash.for_new_cluster())),
             (None, None) => {
-                let hash = self.hash.for_new_cluster().map_err(anyhow::Error::msg)?;
+                let hash = self.hash.for_new_cluster().map_err(Misuse)?;
                 Ok(StoredTopology::empty(hash))
             }
         }

@@ -10,7 +10,7 @@ use flare_core::flare_xml;
 
 use crate::cli::{ExportFlags, ImportFlags};
 use crate::flarei_conf::FlareiConf;
-use crate::outcome::{print, print_bytes};
+use crate::outcome::{Misuse, print, print_bytes};
 
 /// Reads a flare.xml into a data folder that holds no map yet. Versions and thread types go on
 /// from there (R3).
@@ -20,7 +20,7 @@ pub(crate) fn import(flags: &ImportFlags) -> Result<()> {
         None => FlareiConf::default(),
     };
     let hash = flags.hash.clone().or(conf.hash);
-    let hash = hash.for_new_cluster().map_err(anyhow::Error::msg)?;
+    let hash = hash.for_new_cluster().map_err(Misuse)?;
     let from = &flags.from;
     let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     let stored = flare_xml::decode(&bytes, hash)

@@ -150,11 +150,25 @@ fn a_taken_port_is_a_sentence() {
 fn what_cannot_be_read_has_codes_of_its_own() {
     let bad_flag = run(&["index", "--no-such-flag"]);
     assert_eq!(bad_flag.status.code(), Some(2));
-    let nowhere = run(&["index"]);
-    assert_eq!(nowhere.status.code(), Some(1));
-    assert!(sentence(&nowhere).contains("--data-dir FOLDER"), "{}", sentence(&nowhere));
-    let no_manifest = run(&["index", "--assign", "auto", "--data-dir", "/nonexistent"]);
-    assert!(sentence(&no_manifest).contains("--cluster FILE.yaml"));
+    let misuses: [(&[&str], &str); 6] = [
+        (&["index"], "--data-dir FOLDER"),
+        (&["index", "--assign", "auto", "--data-dir", NOWHERE], "--cluster FILE.yaml"),
+        (&["index", "--assign", "manual", "--cluster", "x"], "leave one of them out"),
+        (&["index", "--data-dir", NOWHERE, "--log", "a=["], "the filter cannot be read"),
+        (
+            &["import", "--from", "x", "--data-dir", "x", "--partition-modular-hint", "1024"],
+            "partition-modular-hint must be",
+        ),
+        (&["simulate", "breaker", "--trip", "101"], "tripThresholdPercent is 101"),
+    ];
+    for (args, what) in misuses {
+        let misuse = run(args);
+        assert_eq!(misuse.status.code(), Some(2), "{args:?}: {}", sentence(&misuse));
+        assert!(sentence(&misuse).contains(what), "{args:?}: {}", sentence(&misuse));
+    }
+    // What is not there is no misuse.
+    let nowhere = run(&["export", "--data-dir", NOWHERE]);
+    assert_eq!(nowhere.status.code(), Some(1), "{}", sentence(&nowhere));
 }
 
 #[test]
