@@ -17,7 +17,8 @@ use crate::simulate::Simulate;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it did what it was told; `index`: it was told to end (SIGTERM, SIGINT)
-  1  it could not start or go on, or the index refused; a sentence on stderr says why
+  1  it could not start or go on, the index refused, or it is not known whether it did what it
+     was told; a sentence on stderr says why
   2  the command line makes no sense, or no index answers";
 
 /// The index of a GREE Flare cluster: a drop-in flarei.

@@ -1,8 +1,8 @@
 //! The commands for an index that runs, against one: what a person reads, and the exit codes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -188,4 +188,56 @@ fn a_wrong_command_line_and_an_index_that_does_not_answer_have_a_code_of_their_o
     // The port of the index itself speaks another protocol.
     let (code, _, said) = ask(&["status"], index.listens);
     assert_eq!(code, 2, "{said}");
+}
+
+/// Takes one request and answers with these bytes, then ends the connection.
+fn answer_once(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody asks");
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).expect("it asks");
+        assert!(read > 0);
+        stream.write_all(answer.as_bytes()).expect("it reads");
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        // What is not read would make the end a reset, which overtakes the answer.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    address
+}
+
+#[test]
+fn an_order_whose_answer_did_not_come_may_have_been_done_and_that_is_said() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"switched\"";
+    let stuck = "HTTP/1.1 504 Gateway Timeout\r\nContent-Length: 84\r\n\r\n\
+        {\"error\":\"the topology did not answer: it is not known whether the order was done\"}\n";
+    for args in [
+        &["switchover", "0"][..],
+        &["leave", "a:1"],
+        &["recover", "0", "--from", "a:1"],
+        &["breaker", "reset"],
+    ] {
+        for answer in ["", cut, stuck] {
+            let (code, told, said) = ask(args, answer_once(answer));
+            assert_eq!((code, told.as_str()), (1, ""), "{args:?}: {said}");
+            assert!(said.contains("it is not known whether the order was done"), "{said}");
+            assert!(!said.contains("refused") && !said.contains("no index answers"), "{said}");
+        }
+    }
+    // A question changes nothing.
+    let (code, _, said) = ask(&["status"], answer_once(""));
+    assert_eq!((code, said.contains("no index answers")), (2, true), "{said}");
+}
+
+#[test]
+fn an_order_that_was_done_is_no_failure_if_nothing_more_can_be_told() {
+    let done =
+        "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"switched\": 0}";
+    let (code, told, said) = ask(&["switchover", "0"], answer_once(done));
+    assert_eq!((code, told.as_str()), (0, "the master of partition 0 was swapped.\n"), "{said}");
+    let (code, told, said) = ask(&["recover", "0", "--from", "a:1"], answer_once(done));
+    assert_eq!((code, told.contains("a:1 was chosen and is not the master")), (0, true), "{said}");
+    let (code, told, said) = ask(&["breaker", "reset"], answer_once(done));
+    assert_eq!((code, told.as_str()), (0, "the circuit breaker was closed.\n"), "{said}");
 }

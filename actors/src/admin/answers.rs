@@ -32,6 +32,8 @@ pub(super) enum Failure {
     Readers(usize),
     /// An actor did not answer in time; its name, and the time.
     Stuck(&'static str, Duration),
+    /// An actor did not say in time whether it carried an order out; its name, and the time.
+    Unanswered(&'static str, Duration),
     /// An actor has ended; its name.
     Ended(&'static str),
     /// The sandbox refused, or could not be asked.
@@ -54,6 +56,11 @@ impl fmt::Display for Failure {
                 let seconds = deadline.as_secs();
                 write!(f, "the {who} did not answer within {seconds} s")
             }
+            Self::Unanswered(who, deadline) => write!(
+                f,
+                "the {who} did not answer within {} s: it is not known whether the order was done",
+                deadline.as_secs()
+            ),
             Self::Ended(who) => write!(f, "the {who} has ended"),
             Self::Sandbox(why) => f.write_str(why),
         }
@@ -71,6 +78,7 @@ impl ResponseError for Failure {
             Self::Refused(_) | Self::Sandbox(_) => StatusCode::CONFLICT,
             Self::Log(LogError::TooManyConnections) => StatusCode::CONFLICT,
             Self::Log(_) | Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Unanswered(..) => StatusCode::GATEWAY_TIMEOUT,
             Self::Readers(_) | Self::Stuck(..) | Self::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -99,8 +107,24 @@ where
     ask_within(ANSWER_DEADLINE, actor, who, message).await
 }
 
-/// The same, for what takes its time.
-pub(super) async fn ask_within<M>(
+/// Orders something of an actor. One that does not answer in time may carry it out all the same.
+pub(super) async fn order<M>(
+    deadline: Duration,
+    actor: &Recipient<M>,
+    who: &'static str,
+    message: M,
+) -> Result<M::Result, Failure>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    ask_within(deadline, actor, who, message).await.map_err(|failure| match failure {
+        Failure::Stuck(who, deadline) => Failure::Unanswered(who, deadline),
+        other => other,
+    })
+}
+
+async fn ask_within<M>(
     deadline: Duration,
     actor: &Recipient<M>,
     who: &'static str,

@@ -7,13 +7,14 @@ use flare_core::topology::{HandoverHow, HandoverWay, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::answers::{Failure, ask, ask_within};
+use super::answers::{Failure, ask, order};
 use super::sandbox::{self, Answer, Order};
 use super::{Admin, BODY_BYTES_MAX, events, guard, view};
 use crate::failover::{GetBreaker, ResetBreaker};
 use crate::logs::LogStatus;
 use crate::overview::{
-    ForgetNode, GetOverview, GetSessions, RecoverPartition, SWITCH_DEADLINE, SwitchMaster,
+    ANSWER_DEADLINE, ForgetNode, GetOverview, GetSessions, RecoverPartition, SWITCH_DEADLINE,
+    SwitchMaster,
 };
 use crate::topology::PrepareToLeave;
 
@@ -144,7 +145,9 @@ async fn delete_node(
     guard::check_write(&request)?;
     let node = node_key(&key)?;
     let forget = ForgetNode { node: node.clone() };
-    ask(&admin.sources.forget, "topology", forget).await?.map_err(Failure::Refused)?;
+    order(ANSWER_DEADLINE, &admin.sources.forget, "topology", forget)
+        .await?
+        .map_err(Failure::Refused)?;
     tracing::info!(%node, peer = ?request.peer_addr(), "a person ordered to forget a node");
     Ok(answer(json!({ "forgotten": node })))
 }
@@ -168,7 +171,7 @@ async fn post_leave(
     let leaves = !wish.cancel;
     tracing::info!(%node, leaves, peer = ?request.peer_addr(), "a person has a node leave or stay");
     let prepare = PrepareToLeave { node: node.clone(), leaves, origin: Origin::Admin };
-    match ask_within(SWITCH_DEADLINE, &admin.sources.leave, "topology", prepare).await? {
+    match order(SWITCH_DEADLINE, &admin.sources.leave, "topology", prepare).await? {
         flare_core::topology::Answer::Refused(refusal) => Err(Failure::Refused(refusal)),
         _ if leaves => Ok(answer(json!({ "mayStop": node }))),
         _ => Ok(answer(json!({ "stays": node }))),
@@ -203,7 +206,7 @@ async fn switch_master(
     let how = HandoverHow { way, end_clients: wish.end_clients };
     tracing::info!(partition, ?to, ?how, peer = ?request.peer_addr(), "a person swaps a master");
     let switch = SwitchMaster { partition, to, how };
-    ask_within(SWITCH_DEADLINE, &admin.sources.switch, "topology", switch)
+    order(SWITCH_DEADLINE, &admin.sources.switch, "topology", switch)
         .await?
         .map_err(Failure::Refused)?;
     Ok(answer(json!({ "switched": partition })))
@@ -228,7 +231,9 @@ async fn recover_partition(
     let from = node_key(&wish.from)?;
     tracing::info!(partition, %from, peer = ?request.peer_addr(), "a person recovers a partition");
     let recover = RecoverPartition { partition, from: from.clone() };
-    ask(&admin.sources.recover, "topology", recover).await?.map_err(Failure::Refused)?;
+    order(ANSWER_DEADLINE, &admin.sources.recover, "topology", recover)
+        .await?
+        .map_err(Failure::Refused)?;
     Ok(answer(json!({ "recovering": partition, "from": from })))
 }
 
@@ -247,7 +252,7 @@ async fn reset_breaker(
 ) -> Result<HttpResponse, Failure> {
     guard::check_write(&request)?;
     tracing::info!(peer = ?request.peer_addr(), "a person closes the circuit breaker");
-    ask(&admin.sources.reset_breaker, "failover", ResetBreaker).await?;
+    order(ANSWER_DEADLINE, &admin.sources.reset_breaker, "failover", ResetBreaker).await?;
     Ok(answer(json!({ "reset": true })))
 }
 

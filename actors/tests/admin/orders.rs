@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use actix::AsyncContext;
 use flare_actors::logs::{self, LogFormat};
 use flare_actors::overview::SwitchMaster;
 use flare_actors::topology::PrepareToLeave;
@@ -254,4 +255,21 @@ fn what_the_sandbox_cannot_do_is_a_sentence() {
             assert!(response.body.contains(sentence), "{}", response.body);
         });
     }
+}
+
+#[test]
+fn an_order_that_is_not_answered_may_have_been_done_and_that_is_said() {
+    // Its mailbox takes messages, and nobody reads them.
+    let stuck = actix::Context::<Probe>::new();
+    with_admin(
+        one_down(),
+        |options| options.sources.forget = stuck.address().recipient(),
+        |server, _| async move {
+            let line = "DELETE /api/v1/nodes/a:12121";
+            let answer = request(server, line, &[WRITE], "").await;
+            assert_eq!(answer.status, 504, "{}", answer.body);
+            let said = "did not answer within 2 s: it is not known whether the order was done";
+            assert!(answer.body.contains(said), "{}", answer.body);
+        },
+    );
 }
