@@ -59,6 +59,8 @@ pub struct GetSessions {
 pub struct Sessions {
     /// How many are open.
     pub open: usize,
+    /// How many may be; further ones are closed.
+    pub limit: usize,
     /// The oldest of them, up to [`GetSessions::most`], by connection number.
     pub shown: Vec<SessionFacts>,
 }

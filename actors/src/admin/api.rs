@@ -75,9 +75,12 @@ struct Most {
 async fn get_sessions(
     request: HttpRequest,
     admin: web::Data<Admin>,
-    most: web::Query<Most>,
+    most: Result<web::Query<Most>, actix_web::Error>,
 ) -> Result<HttpResponse, Failure> {
     guard::check_read(&request)?;
+    let most = most.map_err(|_| {
+        Failure::Bad(format!("limit must be a number; at most {SESSIONS_SHOWN_MAX} are shown"))
+    })?;
     let most = most.limit.unwrap_or(SESSIONS_SHOWN).min(SESSIONS_SHOWN_MAX);
     let sessions = ask(&admin.sources.sessions, "listener", GetSessions { most }).await?;
     let wire = admin.log.as_ref().map(|log| log.status().wire).unwrap_or_default();

@@ -205,11 +205,11 @@ impl Handler<GetSessions> for ListenerActor {
     type Result = ResponseFuture<Sessions>;
 
     fn handle(&mut self, GetSessions { most }: GetSessions, _: &mut Context<Self>) -> Self::Result {
-        let open = self.sessions.len();
+        let (open, limit) = (self.sessions.len(), self.limits.connections);
         let asked = self.ask_sessions(most);
         Box::pin(async move {
             let shown = asked.await.into_iter().map(|status| status.facts).collect();
-            Sessions { open, shown }
+            Sessions { open, limit, shown }
         })
     }
 }

@@ -147,7 +147,7 @@ fn sessions_are_counted_and_some_of_them_shown() {
         idle_for: Duration::from_millis(5),
         requests: 3,
     };
-    probe.sessions = Sessions { open: 900, shown: (1..900).map(session).collect() };
+    probe.sessions = Sessions { open: 900, limit: 1000, shown: (1..900).map(session).collect() };
     with_admin(
         probe,
         |_| (),
@@ -163,6 +163,10 @@ fn sessions_are_counted_and_some_of_them_shown() {
                 "idleMillis": 5, "requests": 3, "wire": false,
             }]);
             assert_eq!(view["sessions"], expected);
+            assert_eq!(view["limit"], 1000);
+            let refused = get(server, "/api/v1/sessions?limit=all").await;
+            assert_eq!(refused.status, 400);
+            assert_eq!(refused.json()["error"], "limit must be a number; at most 10000 are shown");
         },
     );
 }

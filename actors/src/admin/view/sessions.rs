@@ -11,7 +11,9 @@ use crate::overview::{SessionFacts, Sessions};
 pub struct SessionsView {
     /// How many connections are open.
     pub open: usize,
-    /// Some of them.
+    /// How many may be (`max-connection`).
+    pub limit: usize,
+    /// Some of them, the oldest: at most as many as `?limit=` asks for.
     pub sessions: Vec<SessionView>,
 }
 
@@ -48,5 +50,9 @@ pub fn sessions(sessions: &Sessions, wire: impl Fn(u64) -> bool) -> SessionsView
         requests: facts.requests,
         wire: wire(facts.id),
     };
-    SessionsView { open: sessions.open, sessions: sessions.shown.iter().map(session).collect() }
+    SessionsView {
+        open: sessions.open,
+        limit: sessions.limit,
+        sessions: sessions.shown.iter().map(session).collect(),
+    }
 }
