@@ -25,7 +25,7 @@ use crate::net::{Listener, Stream};
 use crate::obituary::{End, Obituary};
 use crate::overview::{GetSessions, Sessions};
 use crate::process;
-use crate::topology::{GetLinks, KillLink};
+use crate::topology::{GetLinks, KillLink, Killed};
 
 /// Sessions have odd thread ids from here, links even ones.
 const FIRST_THREAD: u32 = 3;
@@ -57,7 +57,7 @@ pub struct ListenerActor {
     limits: Limits,
     variables: Variables,
     home: Rc<SessionHome>,
-    sessions: BTreeMap<u32, Addr<InboundSession>>,
+    sessions: BTreeMap<u32, Open>,
     /// Connections that are open, by peer.
     peers: HashMap<IpAddr, usize>,
     next_thread: u32,
@@ -68,6 +68,12 @@ pub struct ListenerActor {
     /// Who waits until the last session is gone.
     stopping: Vec<oneshot::Sender<()>>,
     _obituary: Option<Obituary>,
+}
+
+/// A connection that is open.
+struct Open {
+    session: Addr<InboundSession>,
+    peer: IpAddr,
 }
 
 impl ListenerActor {
@@ -126,7 +132,7 @@ impl ListenerActor {
         let id = self.free_thread();
         let home = Rc::clone(&self.home);
         let session = InboundSession::new(id, peer, stream, self.limits, home).start();
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Open { session, peer: peer.ip() });
         *self.peers.entry(peer.ip()).or_default() += 1;
         debug!(conn = id, %peer, "accepted");
     }
@@ -146,9 +152,25 @@ impl ListenerActor {
     /// Asks the oldest sessions, up to `most`, what they are doing.
     fn ask_sessions(&self, most: usize) -> impl Future<Output = Vec<SessionStatus>> + use<> {
         let asked: Vec<_> =
-            self.sessions.values().take(most).map(|session| session.send(GetStatus)).collect();
+            self.sessions.values().take(most).map(|open| open.session.send(GetStatus)).collect();
         // A session answers at once or is gone.
         async { join_all(asked).await.into_iter().flatten().collect() }
+    }
+}
+
+impl ListenerActor {
+    /// Ends a session. Where it matters who asks (R15), everybody ends their own, and whoever is on
+    /// this host, and shares its fate anyway, all of them.
+    fn kill(&self, conn: u32, open: &Open, caller: IpAddr) -> Killed {
+        let network = &*self.home.network;
+        let may = !self.home.checks_origin || open.peer == caller || network.is_local(caller);
+        if !may {
+            info!(conn, %caller, "not killed: it is another's connection");
+            return Killed::Refused;
+        }
+        info!(conn, %caller, "killed by request");
+        open.session.do_send(EndSession::Killed);
+        Killed::Ended
     }
 }
 
@@ -314,16 +336,15 @@ impl Handler<GetVariables> for ListenerActor {
 }
 
 impl Handler<KillThread> for ListenerActor {
-    type Result = ResponseFuture<bool>;
+    type Result = ResponseFuture<Killed>;
 
-    fn handle(&mut self, KillThread { thread }: KillThread, _: &mut Context<Self>) -> Self::Result {
-        if let Some(session) = self.sessions.get(&thread) {
-            info!(conn = thread, "killed by request");
-            session.do_send(EndSession::Killed);
-            return Box::pin(std::future::ready(true));
+    fn handle(&mut self, order: KillThread, _: &mut Context<Self>) -> Self::Result {
+        let KillThread { thread, caller } = order;
+        if let Some(open) = self.sessions.get(&thread) {
+            return Box::pin(std::future::ready(self.kill(thread, open, caller)));
         }
         let killed = self.home.topology.kill_link.send(KillLink { thread });
-        Box::pin(async move { killed.await.unwrap_or(false) })
+        Box::pin(async move { killed.await.unwrap_or(Killed::Unknown) })
     }
 }
 
@@ -342,8 +363,8 @@ impl Handler<StopAccepting> for ListenerActor {
 
     fn handle(&mut self, _: StopAccepting, _: &mut Context<Self>) -> Self::Result {
         self.socket = None;
-        for session in self.sessions.values() {
-            session.do_send(EndSession::Stopping);
+        for open in self.sessions.values() {
+            open.session.do_send(EndSession::Stopping);
         }
         let (waiting, stopped) = oneshot::channel();
         if self.sessions.is_empty() {

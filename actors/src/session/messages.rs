@@ -1,6 +1,6 @@
 //! What the listener and its sessions can be told and asked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix::Message;
 use flare_core::protocol::command::{StatsProcess, Thread, Variables};
@@ -8,6 +8,7 @@ use flare_core::protocol::command::{StatsProcess, Thread, Variables};
 use crate::obituary::End;
 use crate::overview::SessionFacts;
 use crate::session::Limits;
+use crate::topology::Killed;
 
 /// A session is gone, however it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -84,12 +85,14 @@ pub struct GetProcessStats;
 #[rtype(result = "Variables")]
 pub struct GetVariables;
 
-/// Ends the thread with this id, session or link; answers whether there is one.
+/// Ends the thread with this id, session or link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Killed")]
 pub struct KillThread {
     /// The thread id, as `stats threads` shows it.
     pub thread: u32,
+    /// Who asks.
+    pub caller: IpAddr,
 }
 
 /// Settings that a running index takes over (SIGHUP).

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::{GetProcessStats, GetThreads, GetVariables, KillThread, Limits, SessionHome, origin};
 use crate::ask::{AskError, ask};
 use crate::topology::{
-    GetStatsNodes, PrepareToLeave, RegisterNode, RemoveNode, SetNodeRole, SetNodeState,
+    GetStatsNodes, Killed, PrepareToLeave, RegisterNode, RemoveNode, SetNodeRole, SetNodeState,
     ShutdownNode,
 };
 
@@ -84,9 +84,13 @@ pub(super) fn take(request: Request, home: &Rc<SessionHome>, caller: Caller) -> 
             variables.map(|variables| variables.encode().into())
         }),
         Request::Kill(Kill { thread_id }) => asked(home, async move |home| {
-            let kill = KillThread { thread: thread_id };
-            let found = ask(&home.listener.kill, kill, caller.limits.answer).await?;
-            Ok(Bytes::from_static(if found { Kill::OK } else { Kill::NOT_FOUND }))
+            let kill = KillThread { thread: thread_id, caller: caller.peer };
+            let killed = ask(&home.listener.kill, kill, caller.limits.answer).await?;
+            Ok(Bytes::from_static(match killed {
+                Killed::Ended => Kill::OK,
+                Killed::Refused => Kill::REFUSED,
+                Killed::Unknown => Kill::NOT_FOUND,
+            }))
         }),
         change => take_change(change, home, caller),
     }

@@ -365,10 +365,21 @@ impl Published {
 #[rtype(result = "Vec<LinkFacts>")]
 pub struct GetLinks;
 
-/// Ends the connection of the link with this thread id (`kill`); it is made again. Answers
-/// whether there is such a link.
+/// What became of an order to end a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Killed {
+    /// It ends.
+    Ended,
+    /// It is not the caller's to end (R15).
+    Refused,
+    /// There is none with that id.
+    Unknown,
+}
+
+/// Ends the connection of the link with this thread id (`kill`); it is made again. Refused in
+/// automatic mode: a link that anybody could end at any time would get no answer to its pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "bool")]
+#[rtype(result = "Killed")]
 pub struct KillLink {
     /// The link's thread id.
     pub thread: u32,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use actix::{Context, Handler, MessageResult, ResponseFuture};
 use bytes::Bytes;
 use flare_core::protocol::command::StatsNodes;
+use flare_core::topology::Mode;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::{GetLinks, GetStatsNodes, KillLink, Published, TopologyActor, WatchTopology, storing};
+use super::{
+    GetLinks, GetStatsNodes, KillLink, Killed, Published, TopologyActor, WatchTopology, storing,
+};
 use crate::link::{GetFacts, LinkFacts, ReopenLink};
 use crate::overview::{EventStream, GetOverview, Overview, SubscribeEvents};
 
@@ -81,14 +84,18 @@ impl Handler<GetLinks> for TopologyActor {
 }
 
 impl Handler<KillLink> for TopologyActor {
-    type Result = bool;
+    type Result = MessageResult<KillLink>;
 
-    fn handle(&mut self, KillLink { thread }: KillLink, _: &mut Context<Self>) -> bool {
+    fn handle(&mut self, KillLink { thread }: KillLink, _: &mut Context<Self>) -> Self::Result {
         let found = self.links.values().find(|link| link.thread == thread);
-        if let Some(link) = found {
-            link.addr.do_send(ReopenLink);
-        }
-        found.is_some()
+        MessageResult(match (found, self.mode) {
+            (None, _) => Killed::Unknown,
+            (Some(_), Mode::Automatic(_)) => Killed::Refused,
+            (Some(link), Mode::Manual) => {
+                link.addr.do_send(ReopenLink);
+                Killed::Ended
+            }
+        })
     }
 }
 

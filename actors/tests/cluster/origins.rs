@@ -70,3 +70,33 @@ fn names_that_nobody_answers_for_hold_up_nobody_else() {
         assert_eq!(rig.pipes.looked_up()[..2], ["slow0.example", "one"], "one for each peer");
     });
 }
+
+#[test]
+fn an_outsider_ends_neither_a_link_of_the_index_nor_anothers_connection() {
+    simulated(async {
+        let rig = Rig::automatic();
+        let _node = with_a_master(&rig).await;
+        let threads = rig.client().block("stats threads").await;
+        let link = threads
+            .lines()
+            .find_map(|line| line.strip_prefix("STAT ")?.strip_suffix(":type 16"))
+            .expect("a monitor is listed");
+        let mut victim = rig.client_from("192.0.2.1:1");
+        let ids = victim.block("stats threads request").await;
+        let peer = ids.lines().find_map(|line| line.strip_suffix(":peer 192.0.2.1:1"));
+        let id = peer.and_then(|line| line.strip_prefix("STAT ")).expect("it is listed");
+        let mut outsider = rig.client_from("192.0.2.2:1");
+        for thread in [link, id] {
+            let answer = outsider.line(&format!("kill {thread}")).await;
+            assert_eq!(answer, "SERVER_ERROR failed to kill thread\r\n");
+        }
+        assert_eq!(outsider.line("kill 99").await, "CLIENT_ERROR thread not found\r\n");
+        assert_eq!(victim.line("ping").await, "OK\r\n");
+        // Not from this host either: a link is never stuck so that this would help.
+        let answer = rig.order(&format!("kill {link}")).await;
+        assert_eq!(answer, "SERVER_ERROR failed to kill thread\r\n");
+        // One's own connections may be ended, and from this host all of them.
+        assert_eq!(rig.client_from("192.0.2.1:2").line(&format!("kill {id}")).await, "OK\r\n");
+        assert_eq!(victim.rest().await, "");
+    });
+}

@@ -4,6 +4,7 @@
 //! kill SP <thread id>
 //! -> OK
 //! -> CLIENT_ERROR thread not found
+//! -> SERVER_ERROR failed to kill thread
 //! ```
 //!
 //! The id is one of `stats threads`; a minus sign wraps it around.
@@ -28,6 +29,9 @@ impl Kill {
 
     /// It is told to end; the killer may be the killed, and is answered before.
     pub const OK: &'static [u8] = reply::OK;
+
+    /// It is not the caller's to end (R15). Upstream ends whatever it is told to.
+    pub const REFUSED: &'static [u8] = b"SERVER_ERROR failed to kill thread\r\n";
 
     /// No such thread.
     pub const NOT_FOUND: &'static [u8] = b"CLIENT_ERROR thread not found\r\n";
