@@ -1,9 +1,10 @@
 //! Nodes that are to copy are told so when their sources know.
 //!
-//! A source passes on what it is given meanwhile to those that it knows: a write that it takes after
-//! the copy has passed that key, and before it knows of the copy, would be missing there for ever
-//! (flare-protocol.md 5.3, 6.3), and the copy would call itself whole. Nobody waits for a copy as for
-//! a new master, so its beginning waits as long as a source does not take the map in, or is dead.
+//! A source passes on what it is given meanwhile to those that it knows: a write that it takes
+//! after the copy has passed that key, and before it knows of the copy, would be missing there for
+//! ever (flare-protocol.md 5.3, 6.3), and the copy would call itself whole. Nobody waits for a copy
+//! as for a new master, so its beginning waits as long as a source does not take the map in, or is
+//! dead.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
