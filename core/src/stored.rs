@@ -219,6 +219,18 @@ impl StoredNode {
 }
 
 impl StoredTopology {
+    /// Is the node shown as down only so that it refuses writes for a moment, in a handover without
+    /// a relay?
+    pub fn is_paused(&self, key: &NodeKey) -> bool {
+        self.handover.as_ref().filter(|plan| plan.relay.is_none()).is_some_and(|plan| {
+            match plan.step {
+                HandoverStep::Holding => plan.from == *key,
+                HandoverStep::Switching => plan.to == *key,
+                HandoverStep::Introducing | HandoverStep::Releasing => false,
+            }
+        })
+    }
+
     /// A cluster that has no node yet.
     pub fn empty(hash: HashSettings) -> Self {
         Self {

@@ -177,7 +177,10 @@ impl Suspicion {
                 }
             };
             match stored.entry.state {
-                State::Down => watched.down_since = watched.down_since.or(Some(now)),
+                // In a pause it is only shown so: whether it dies matters as ever.
+                State::Down if !snapshot.stored().is_paused(node) => {
+                    watched.down_since = watched.down_since.or(Some(now));
+                }
                 _ if watched.down_since.is_some() => {
                     // It was given back: what was counted against it is over.
                     watched.down_since = None;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{HashSettings, NodeEntry, Role};
-use crate::stored::{StoredNode, StoredTopology};
+use crate::stored::{HandoverStep, StoredHandover, StoredNode, StoredTopology};
 
 #[path = "silence_tests.rs"]
 mod silence;
@@ -259,4 +259,23 @@ fn threshold_0_holds_no_node_dead_as_in_flarei() {
     }
     suspicion.published(&map(6, State::Down), Timestamp(100_000));
     assert_eq!(suspicion.take(&node(), answered(FIRST), Timestamp(101_000)), back(6, FIRST));
+}
+
+#[test]
+fn a_party_of_a_pause_that_is_shown_as_down_can_die() {
+    let mut suspicion = watching_one_that_answered();
+    let mut paused = map(6, State::Down).stored().clone();
+    paused.handover = Some(StoredHandover {
+        partition: 0,
+        from: node(),
+        to: NodeKey::new("b", 1),
+        relay: None,
+        balances: BTreeMap::new(),
+        step: HandoverStep::Holding,
+    });
+    suspicion.published(&Snapshot::new(Arc::new(paused)), Timestamp(10));
+    let answers = suspicion.take(&node(), answered(FIRST), Timestamp(1_000));
+    assert_eq!(answers, None, "nothing is to be given back to it");
+    let (_, order) = until_ordered(&mut suspicion, Evidence::ConnectRefused, 0);
+    assert!(matches!(order, Input::MarkDown { .. }), "{order:?}");
 }

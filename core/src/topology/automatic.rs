@@ -170,10 +170,11 @@ impl Topology {
         now: Timestamp,
         step: &mut Step,
     ) -> Result<(), Refusal> {
-        if transitions::entry(&self.proposed, node)?.state == State::Down {
-            return Ok(());
+        let is_down = transitions::entry(&self.proposed, node)?.state == State::Down;
+        match is_down && !self.is_paused(node) {
+            true => Ok(()),
+            false => self.take_down(node, reason, now, step),
         }
-        self.take_down(node, reason, now, step)
     }
 
     /// Takes a node down; an eligible slave takes over from an active master.

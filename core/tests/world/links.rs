@@ -121,9 +121,11 @@ impl World {
         let incarnation = Some(self.nodes[at].incarnation()).filter(|_| answers);
         let seen = Seen { version: self.topology.snapshot().version(), incarnation };
         let node = self.nodes[at].key.clone();
-        if entry.state == State::Down && answers {
+        let is_down =
+            entry.state == State::Down && !self.topology.snapshot().stored().is_paused(&node);
+        if is_down && answers {
             self.input(Input::Return { node, seen });
-        } else if entry.state != State::Down && (!self.nodes[at].alive || mistaken) {
+        } else if !is_down && (!self.nodes[at].alive || mistaken) {
             self.input(Input::MarkDown { node, seen, reason: DownReason::Refused });
         }
     }

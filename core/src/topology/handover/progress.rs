@@ -127,11 +127,7 @@ impl Topology {
 
     /// Is the node shown as down only so that it refuses writes for a moment? It is not dead.
     pub(in crate::topology) fn is_paused(&self, key: &NodeKey) -> bool {
-        self.proposed.handover.as_ref().is_some_and(|plan| match plan.step {
-            HandoverStep::Holding => plan.relay.is_none() && plan.from == *key,
-            HandoverStep::Switching => plan.relay.is_none() && plan.to == *key,
-            HandoverStep::Introducing | HandoverStep::Releasing => false,
-        })
+        self.proposed.is_paused(key)
     }
 
     /// Looks after every input whether the present step is over, done or not.
