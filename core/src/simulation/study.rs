@@ -25,11 +25,14 @@ pub enum Kind {
     TwoNodes,
     /// A node and a zone, in either order.
     NodeAndZone,
+    /// A zone, and later another one.
+    TwoZones,
 }
 
 impl Kind {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Node, Self::Zone, Self::TwoNodes, Self::NodeAndZone];
+    pub const ALL: [Self; 5] =
+        [Self::Node, Self::Zone, Self::TwoNodes, Self::NodeAndZone, Self::TwoZones];
 }
 
 impl fmt::Display for Kind {
@@ -39,6 +42,7 @@ impl fmt::Display for Kind {
             Self::Zone => "one zone",
             Self::TwoNodes => "node, then node",
             Self::NodeAndZone => "node and zone",
+            Self::TwoZones => "zone, then zone",
         })
     }
 }
@@ -95,7 +99,7 @@ impl Outcome {
     }
 }
 
-/// Tries every single loss, and every order of two: node and node, node and zone. In each the nodes
+/// Tries every single loss, and every order of two: nodes, zones, and one of each. In each the nodes
 /// come back in the end, all at once. Where it depends on who of those that died together is found
 /// dead first, the worse is told.
 pub fn study(deployment: &Deployment, conditions: Conditions) -> Vec<Case> {
@@ -119,7 +123,7 @@ fn study_found(mut calm: Cluster, zones: u32) -> Vec<Case> {
         for second in &losses {
             let kind = match (first, second) {
                 (Loss::Node(_), Loss::Node(_)) => Kind::TwoNodes,
-                (Loss::Zone(_), Loss::Zone(_)) => continue,
+                (Loss::Zone(_), Loss::Zone(_)) => Kind::TwoZones,
                 _ => Kind::NodeAndZone,
             };
             if !once.nodes_of(*second).is_empty() {
