@@ -70,6 +70,7 @@ kinds! {
     Blocked::LeavingMaster { .. } => "leaving_master",
     Blocked::CameBackEmpty { .. } => "came_back_empty",
     Blocked::CopyStalled { .. } => "copy_stalled",
+    Blocked::NeedsRestart { .. } => "needs_restart",
     Blocked::MapNotTaken { .. } => "map_not_taken",
     Blocked::Flapping { .. } => "flapping",
     Blocked::BreakerOpen => "breaker_open",

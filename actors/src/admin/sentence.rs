@@ -32,15 +32,7 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              be used: alive, and not leaving. Start {} more, or ask for fewer copies.",
             needed.saturating_sub(*have)
         ),
-        Blocked::MasterDown { partition } => format!(
-            "Partition {partition} has no master: it is down and no active slave can take over. \
-             Its keys can be neither read nor written until the old master is back; start that \
-             node again with its data, also if it runs and answers pings with `storage error`: \
-             then it serves until a write meets what is damaged, so have another node make a copy \
-             at once (spec.replicas). Is its data lost for good? Then choose a copy to go on with, \
-             by the evidence that `flare-operator status` lists: flare-operator recover \
-             {partition} --from NAME:PORT."
-        ),
+        Blocked::MasterDown { partition } => of_missing_master(*partition),
         Blocked::LeavingMaster { partition, node } => format!(
             "{node} is to be stopped and is still the master of partition {partition}: stopped \
              now, it would take the partition away. It is handed over as soon as an active slave \
@@ -61,6 +53,11 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              to another node, or to it again once it has ended; if it does not end, restart it.",
             COPY_STALL_MILLIS / 60_000
         ),
+        Blocked::NeedsRestart { node } => format!(
+            "{node} copies as a new partition's master, and its process has failed to do so before. \
+             A flared may never say then that its copy is complete, and the cluster does not grow: \
+             restart it. No other free node was there to take."
+        ),
         Blocked::MapNotTaken { node } => format!(
             "{node} answers pings and does not take the node map in, so that it works by an old \
              one: its clients may be sent to the wrong nodes. Look into its log; if nothing is \
@@ -75,6 +72,19 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
              gave it a map (a second index?), and restart that node."
         ),
     }
+}
+
+/// What a person can do for a partition without a master.
+fn of_missing_master(partition: i32) -> String {
+    format!(
+        "Partition {partition} has no master: it is down and no active slave can take over. \
+         Its keys can be neither read nor written until the old master is back; start that \
+         node again with its data, also if it runs and answers pings with `storage error`: \
+         then it serves until a write meets what is damaged, so have another node make a copy \
+         at once (spec.replicas). Is its data lost for good? Then choose a copy to go on with, \
+         by the evidence that `flare-operator status` lists: flare-operator recover \
+         {partition} --from NAME:PORT."
+    )
 }
 
 /// What a person is asked when a master came back without its data.

@@ -373,6 +373,7 @@ fn blocked_severity(blocked: &Blocked) -> &'static str {
         | Blocked::LeavingMaster { .. }
         | Blocked::OneZone { .. }
         | Blocked::CopyStalled { .. }
+        | Blocked::NeedsRestart { .. }
         | Blocked::MapNotTaken { .. }
         | Blocked::Flapping { .. }
         | Blocked::MayHoldData { .. }

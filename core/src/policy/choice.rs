@@ -108,7 +108,8 @@ impl<'a> Planner<'a> {
             }
             // What an old copy holds is kept for as long as an empty node can take its place.
             let holds = self.view.items(node) != Some(0);
-            let rank = (self.place(node, room, &measure), fresh, holds);
+            let failed = role == Role::Master && facts.failed_as_master;
+            let rank = (failed, self.place(node, room, &measure), fresh, holds);
             if best.as_ref().is_none_or(|(least, _)| rank < *least) {
                 best = Some((rank, node));
             }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{State, Timestamp};
+use crate::model::{Role, State, Timestamp};
 use crate::policy::assignment::View;
 use crate::topology::Blocked;
 
@@ -109,6 +109,9 @@ pub(crate) fn note(view: &View<'_>, blocked: &mut BTreeSet<Blocked>) {
         }
         if facts.linked && facts.watch.is_late(view.now) {
             blocked.insert(Blocked::MapNotTaken { node: node.clone() });
+        }
+        if facts.failed_as_master && stored.entry.role == Role::Master {
+            blocked.insert(Blocked::NeedsRestart { node: node.clone() });
         }
         let deaths = facts.watch.deaths;
         if deaths >= FLAPPING_DEATHS && facts.retry_at.is_some_and(|at| view.now < at) {

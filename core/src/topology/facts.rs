@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Incarnation, NodeKey, Timestamp};
+use crate::model::{Incarnation, NodeEntry, NodeKey, Role, State, Timestamp};
 use crate::policy::watchdog::Watch;
 use crate::topology::Observation;
 use crate::zones::Zone;
@@ -80,6 +80,9 @@ pub struct Facts {
     pub failures: u32,
     /// Not to be used for a role before this moment.
     pub retry_at: Option<Timestamp>,
+    /// Did this process begin to copy as a new partition's master, and not end it? Then it may never
+    /// say again that such a copy is complete (flare-protocol.md Q9).
+    pub failed_as_master: bool,
     /// Whether it gets on.
     pub watch: Watch,
 }
@@ -101,6 +104,7 @@ impl Facts {
         self.told_empty = None;
         self.quiet = 0;
         self.emptied = None;
+        self.failed_as_master = false;
         self.watch.begins_anew();
         self.forget_connections();
     }
@@ -164,6 +168,14 @@ impl Facts {
             self.quiet = self.quiet.saturating_add(1);
             self.quiet_at = Some(now);
         }
+    }
+
+    /// Its entry is about to become another one: did it begin a copy that it now does not end?
+    pub(crate) fn gives_copy_up(&mut self, old: &NodeEntry, new: &NodeEntry) {
+        let copied = old.role == Role::Master && old.state == State::Prepare;
+        // one that ends it all the same is well
+        self.failed_as_master &= new.state != State::Ready;
+        self.failed_as_master |= copied && new.role == Role::Proxy && self.knows_its_role();
     }
 
     /// Has the node taken in the map that shows its present role?

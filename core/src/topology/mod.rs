@@ -317,6 +317,9 @@ impl Topology {
             }
             let facts = self.facts.entry(key.clone()).or_default();
             facts.changed_version = version;
+            if let Some(old) = &old {
+                facts.gives_copy_up(old, &node.entry);
+            }
             facts.zone = self.zones.of(key).cloned();
             if old.map(|old| (old.role, old.partition))
                 != Some((node.entry.role, node.entry.partition))

@@ -78,6 +78,12 @@ pub enum Blocked {
         /// The node.
         node: NodeKey,
     },
+    /// The node copies as a new partition's master, and its process has failed to do so before: it
+    /// may never say that it is done (flare-protocol.md Q9).
+    NeedsRestart {
+        /// The node.
+        node: NodeKey,
+    },
     /// The node answers, and has not taken the map in for many seconds.
     MapNotTaken {
         /// The node.
