@@ -76,6 +76,12 @@ pub(crate) struct IndexFlags {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
+    /// The port that nodes reach besides, for some milliseconds, when a master is swapped with its
+    /// slave: the relay that holds its writes. Where no node reaches it writes are refused instead.
+    /// 0 is a free port each time.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) relay_port: u16,
+
     /// Where the page, the API and the probes are served.
     #[arg(long, value_name = "ADDRESS:PORT|off", default_value = DEFAULT_LISTEN)]
     pub(crate) admin: Place,

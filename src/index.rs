@@ -153,6 +153,7 @@ impl Index {
             clock,
             network: Rc::new(SystemNetwork),
             socket,
+            relay_port: settings.flags.relay_port,
             store: Box::new(start_store),
             metrics,
             deaths: obituaries.clone(),

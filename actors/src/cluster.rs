@@ -50,6 +50,8 @@ pub struct Blueprint {
     pub network: Rc<dyn Network>,
     /// The index port.
     pub socket: Box<dyn Listener>,
+    /// The port of the relay that holds writes while a master is swapped; 0: a free one each time.
+    pub relay_port: u16,
     /// Starts what makes the map safe, given who is to be told how writes ended.
     pub store: StartStore,
     /// Where counts go.
@@ -104,7 +106,7 @@ impl Cluster {
             Some(Obituary::to_process(&deaths, "failover")),
         )
         .start();
-        let relay = start_relay(&blueprint.network, &topology, &deaths);
+        let relay = start_relay(&blueprint.network, blueprint.relay_port, &topology, &deaths);
         let names = start_names(&blueprint.network, &deaths);
         let link_home = Rc::new(LinkHome {
             cluster: Arc::clone(&name),
@@ -168,11 +170,13 @@ fn start_names(network: &Rc<dyn Network>, deaths: &mpsc::Sender<Death>) -> Recip
 
 fn start_relay(
     network: &Rc<dyn Network>,
+    port: u16,
     topology: &Addr<TopologyActor>,
     deaths: &mpsc::Sender<Death>,
 ) -> Addr<ParkActor> {
     let parts = park::Parts {
         network: Rc::clone(network),
+        port,
         opened: topology.clone().recipient(),
         reached: topology.clone().recipient(),
         ended: topology.clone().recipient(),

@@ -66,11 +66,16 @@ struct Park {
 
 impl Park {
     fn start(network: Rc<dyn Network>) -> Self {
+        Self::start_at(network, 0)
+    }
+
+    fn start_at(network: Rc<dyn Network>, port: u16) -> Self {
         let (heard, relays) = mpsc::unbounded_channel();
         let (first, reached) = mpsc::unbounded_channel();
         let ear = Ear(heard, first).start();
         let addr = ParkActor::new(Parts {
             network,
+            port,
             opened: ear.clone().recipient(),
             reached: ear.clone().recipient(),
             ended: ear.recipient(),
@@ -129,6 +134,26 @@ async fn that_a_node_reaches_it_is_said_once() {
         let _nodes = (TcpStream::connect(at).await.unwrap(), TcpStream::connect(at).await.unwrap());
         assert_eq!(within(park.reached.recv()).await, Some(7));
         assert!(timeout(QUIET, park.reached.recv()).await.is_err(), "it is said once");
+    };
+    LocalSet::new().run_until(story).await;
+}
+
+#[tokio::test]
+async fn it_stands_on_the_port_that_is_wanted_one_time_after_the_other() {
+    let story = async {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wanted = address_of(&free);
+        drop(free);
+        let mut park = Park::start_at(Rc::new(SystemNetwork), wanted.port());
+        let mut nodes = Vec::new();
+        for number in 1..=3 {
+            assert_eq!(park.open(number, NOBODY, None).await, wanted);
+            let mut node = TcpStream::connect(wanted).await.unwrap();
+            node.write_all(b"set k 0 0 1\r\nx\r\n").await.unwrap();
+            assert_eq!(within(park.reached.recv()).await, Some(number));
+            // it ends while its connections still stand
+            nodes.push(node);
+        }
     };
     LocalSet::new().run_until(story).await;
 }

@@ -58,6 +58,8 @@ const CLOSING_MAX: Duration = Duration::from_secs(1);
 pub struct Parts {
     /// How to listen and to reach the new master.
     pub network: Rc<dyn Network>,
+    /// Where it listens; 0 is a free port each time.
+    pub port: u16,
     /// Whom to tell that it stands.
     pub opened: Recipient<RelayOpened>,
     /// Whom to tell that a node has connected.
@@ -71,6 +73,7 @@ pub struct Parts {
 /// Owns the relay of one cluster; at most one at a time, as there is one swap at a time.
 pub struct ParkActor {
     network: Rc<dyn Network>,
+    port: u16,
     opened: Recipient<RelayOpened>,
     reached: Recipient<RelayReached>,
     ended: Recipient<RelayEnded>,
@@ -103,6 +106,7 @@ impl ParkActor {
     pub fn new(parts: Parts) -> Self {
         Self {
             network: parts.network,
+            port: parts.port,
             opened: parts.opened,
             reached: parts.reached,
             ended: parts.ended,
@@ -119,7 +123,7 @@ impl ParkActor {
         // What is a loopback address here is another machine's own there.
         let elsewhere = peers.iter().flatten().find(|peer| !peer.is_loopback());
         let from = self.network.address_towards(*elsewhere.unwrap_or(&reads_to.ip()))?;
-        let listener = net::listen(SocketAddr::new(from, 0))?;
+        let listener = net::listen(SocketAddr::new(from, self.port))?;
         let at = listener.local_addr()?;
         let expiry = ctx.run_later(OPEN_MAX, move |park, ctx| {
             warn!("the relay was not closed in time; it ends");

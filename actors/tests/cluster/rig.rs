@@ -150,6 +150,7 @@ impl Rig {
             clock: Clock::simulated(1_000_000_000_000),
             network: Rc::clone(&pipes) as Rc<_>,
             socket: Box::new(listener),
+            relay_port: 0,
             store: Box::new(start_store),
             metrics: ClusterMetrics::new("test".into()),
             deaths: obituaries,
