@@ -54,9 +54,9 @@ pub(super) fn of_blocked(blocked: &Blocked) -> String {
             COPY_STALL_MILLIS / 60_000
         ),
         Blocked::NeedsRestart { node } => format!(
-            "{node} copies as a new partition's master, and its process has failed to do so before. \
-             A flared may never say then that its copy is complete, and the cluster does not grow: \
-             restart it. No other free node was there to take."
+            "{node} copies as a new partition's master, and its process has failed to do so \
+             before. A flared may never say then that its copy is complete, and the cluster does \
+             not grow: restart it. No other free node was there to take."
         ),
         Blocked::MapNotTaken { node } => format!(
             "{node} answers pings and does not take the node map in, so that it works by an old \

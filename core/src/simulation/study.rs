@@ -99,9 +99,9 @@ impl Outcome {
     }
 }
 
-/// Tries every single loss, and every order of two: nodes, zones, and one of each. In each the nodes
-/// come back in the end, all at once. Where it depends on who of those that died together is found
-/// dead first, the worse is told.
+/// Tries every single loss, and every order of two: nodes, zones, and one of each. In each the
+/// nodes come back in the end, all at once. Where it depends on who of those that died together is
+/// found dead first, the worse is told.
 pub fn study(deployment: &Deployment, conditions: Conditions) -> Vec<Case> {
     let found = |order| study_found(Cluster::new(deployment, conditions, order), deployment.zones);
     let pairs = found(FoundDead::InKeyOrder).into_iter().zip(found(FoundDead::InReverse));

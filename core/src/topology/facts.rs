@@ -80,8 +80,8 @@ pub struct Facts {
     pub failures: u32,
     /// Not to be used for a role before this moment.
     pub retry_at: Option<Timestamp>,
-    /// Did this process begin to copy as a new partition's master, and not end it? Then it may never
-    /// say again that such a copy is complete (flare-protocol.md Q9).
+    /// Did this process begin to copy as a new partition's master, and not end it? Then it may
+    /// never say again that such a copy is complete (flare-protocol.md Q9).
     pub failed_as_master: bool,
     /// Whether it gets on.
     pub watch: Watch,

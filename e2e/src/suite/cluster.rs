@@ -286,9 +286,9 @@ impl Cluster {
     }
 
     /// Waits until nobody has anything queued for a node that does not run. A write that a master
-    /// has queued for a slave that has just died reaches that when it is back and has no role, which
-    /// sends it on to the master, over what was deleted there since (docs/verification.md). No index
-    /// can prevent it.
+    /// has queued for a slave that has just died reaches that when it is back and has no role,
+    /// which sends it on to the master, over what was deleted there since (docs/verification.md).
+    /// No index can prevent it.
     pub async fn nobody_owes_the_dead(&self) -> Result<()> {
         let map = self.index.map().await?;
         let living: BTreeSet<String> = self.running().map(Node::key).collect();

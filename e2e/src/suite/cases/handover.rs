@@ -44,7 +44,7 @@ const SWAPS: usize = 3;
 /// Operations before a swap and again after it.
 const OPERATIONS: u64 = 300;
 
-/// A pause refuses a write for milliseconds; who tries to reach a relay in vain does it for seconds.
+/// A pause refuses a write for milliseconds; who tries to reach a relay in vain, for seconds.
 const REFUSAL_MAX: Duration = Duration::from_secs(1);
 
 /// The order to hold writes meanwhile, and the one to refuse them.
