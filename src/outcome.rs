@@ -37,7 +37,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// The same, for what need not be text.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

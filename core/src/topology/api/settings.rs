@@ -18,6 +18,7 @@ pub struct Settings {
     pub mode: Mode,
     /// The most nodes that a cluster may have (R16).
     pub nodes_max: usize,
-    /// Unix milliseconds at the zero of [`Timestamp`]: dates what is stored, decides nothing.
+    /// Unix milliseconds at the zero of [`crate::model::Timestamp`]: dates what is stored, decides
+    /// nothing.
     pub zero_unix_millis: u64,
 }
