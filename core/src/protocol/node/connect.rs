@@ -36,10 +36,10 @@ const PROXIED: &str = "<flare-operator:0>";
 /// nodes some 25 microseconds.
 pub const READS_MAX: u32 = 200;
 
-/// The most lines before those of `stats threads`: of each key that is read a line and its data. A
-/// refused `set` has two, since it leaves a data block that is then taken for a command
+/// The most lines before those of `stats threads`: of each key that is read a line and its data,
+/// and the end. A refused `set` has two, since it leaves a data block that is then taken for a command
 /// (flare-protocol.md 2).
-const ANSWERS_MAX: usize = 2 * READS_MAX as usize;
+const ANSWERS_MAX: usize = 2 * READS_MAX as usize + 1;
 
 fn prefix(how: ConnectingHow) -> &'static str {
     if how == ConnectingHow::WriteAsNode { PROXIED } else { "" }
@@ -126,7 +126,9 @@ mod tests {
             text.lines().find_map(|line| reply.line(line.as_bytes()).transpose())
         };
         let (none, found) = ("END\n", "VALUE k 0 0\n\nVALUE k 0 0\n\nEND\n");
-        for answers in ["STORED\n", "ERROR\nERROR\n", "SERVER_ERROR x\n", none, found] {
+        let all_found = format!("{}END\n", "VALUE k 0 0\n\n".repeat(READS_MAX as usize));
+        for answers in ["STORED\n", "ERROR\nERROR\n", "SERVER_ERROR x\n", none, found, &*all_found]
+        {
             let shown = read(answers).expect("an end").expect("an answer");
             assert_eq!(shown.of_kind(17).threads, 1, "{answers}");
         }
