@@ -37,8 +37,8 @@ const PROXIED: &str = "<flare-operator:0>";
 pub const READS_MAX: u32 = 200;
 
 /// The most lines before those of `stats threads`: of each key that is read a line and its data,
-/// and the end. A refused `set` has two, since it leaves a data block that is then taken for a command
-/// (flare-protocol.md 2).
+/// and the end. A refused `set` has two, since it leaves a data block that is then taken for a
+/// command (flare-protocol.md 2).
 const ANSWERS_MAX: usize = 2 * READS_MAX as usize + 1;
 
 fn prefix(how: ConnectingHow) -> &'static str {
