@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::case;
-use crate::load::{Load, Shape};
+use crate::load::{Load, Outcome, Shape};
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
 use crate::suite::index::Manifest;
@@ -78,12 +78,7 @@ async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()>
         load.avoid(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
         load.flows(OPERATIONS).await?;
         cluster.swap(&old, order).await?;
-        load.flows(OPERATIONS).await?;
-        let outcome = load.stop().await?;
-        cluster.takes_shape(1, copies).await?;
-        ensure!(cluster.master(0).await? != old, "{old} is the master still");
-        cluster.right(&outcome).await?;
-        cluster.copies_are_equal(0, 1).await?;
+        let outcome = is_swapped(&cluster, load, (&old, copies)).await?;
         // A write that meets the very first connection to the relay is refused. A machine may be so
         // slow that the index does not wait any longer for a node's connections, and says so.
         let log = cluster.index.log_text()?;
@@ -113,18 +108,28 @@ async fn led_away(ctx: Context) -> Result<()> {
         load.flows(OPERATIONS).await?;
         load.open_no_more(BTreeSet::from([cluster.node(&old)?.addr()])).await?;
         cluster.swap(&old, order).await?;
-        load.flows(OPERATIONS).await?;
-        let outcome = load.stop().await?;
-        cluster.takes_shape(1, 2).await?;
-        ensure!(cluster.master(0).await? != old, "{old} is the master still");
-        cluster.right(&outcome).await?;
-        cluster.copies_are_equal(0, 1).await?;
+        is_swapped(&cluster, load, (&old, 2)).await?;
     }
     let log = cluster.index.log_text()?;
     let ended = log.lines().filter(|line| line.contains("client connections were ended"));
     let some = ended.filter(|line| !line.ends_with("ended=0")).count();
     ensure!(some >= 2, "no client was connected to the old master");
     Ok(())
+}
+
+/// The load goes on, another node than `old` is the master, nothing is wrong, all copies are equal.
+async fn is_swapped(
+    cluster: &Cluster,
+    mut load: Load,
+    (old, copies): (&str, u32),
+) -> Result<Outcome> {
+    load.flows(OPERATIONS).await?;
+    let outcome = load.stop().await?;
+    cluster.takes_shape(1, copies).await?;
+    ensure!(cluster.master(0).await? != old, "{old} is the master still");
+    cluster.right(&outcome).await?;
+    cluster.copies_are_equal(0, 1).await?;
+    Ok(outcome)
 }
 
 /// A firewall lies between the nodes and the relay: writes are refused for a moment, and nothing is
@@ -140,12 +145,7 @@ async fn unreached(ctx: Context) -> Result<()> {
     let cut = Cut::to_relays(ports, Verdict::Vanish)?;
     cluster.swap(&old, "{}").await?;
     cut.heal()?;
-    load.flows(OPERATIONS).await?;
-    let outcome = load.stop().await?;
-    cluster.takes_shape(1, 2).await?;
-    ensure!(cluster.master(0).await? != old, "{old} is the master still");
-    cluster.right(&outcome).await?;
-    cluster.copies_are_equal(0, 1).await?;
+    let outcome = is_swapped(&cluster, load, (&old, 2)).await?;
     let refusal = outcome.seen.longest_refusal;
     ensure!(refusal < REFUSAL_MAX, "a write was refused for {refusal:?}");
     let log = cluster.index.log_text()?;
