@@ -10,16 +10,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::{NodeKey, State, Timestamp};
-use crate::stored::StoredTopology;
+use crate::stored::{StoredNode, StoredTopology};
 use crate::topology::drafts::sources;
 use crate::topology::{Effect, Mode, Step, Targets, Topology};
 
 /// The nodes that were to copy when the index was started: whether they have begun, and whether
 /// their sources know, is not known.
-pub(super) fn unheard(stored: &StoredTopology, mode: Mode) -> Vec<NodeKey> {
-    let copies = |key: &&NodeKey| stored.nodes[*key].entry.state == State::Prepare;
-    let nodes = stored.nodes.keys().filter(copies).cloned();
-    if mode == Mode::Manual { Vec::new() } else { nodes.collect() }
+pub(super) fn unheard(stored: &StoredTopology, mode: Mode) -> BTreeSet<NodeKey> {
+    let copies = stored.nodes.iter().filter(|(_, node)| node.entry.state == State::Prepare);
+    match mode {
+        Mode::Manual => BTreeSet::new(),
+        Mode::Automatic(_) => copies.map(|(key, _)| key.clone()).collect(),
+    }
 }
 
 impl Topology {
@@ -38,7 +40,11 @@ impl Topology {
             let known = self.facts.get(source);
             known.is_some_and(|it| it.acked >= facts.role_version && it.connecting.is_none())
         };
-        !facts.knows_its_role() && !sources(self.snapshot.stored(), node).iter().all(knows_of_it)
+        // Asked of every node of every map: most do not prepare, and have no sources to look for.
+        let prepares = |node: &StoredNode| node.entry.state == State::Prepare;
+        self.snapshot.node(node).is_some_and(prepares)
+            && !facts.knows_its_role()
+            && !sources(self.snapshot.stored(), node).iter().all(knows_of_it)
     }
 
     /// The nodes that are not told of the committed map yet; they are told as soon as they may be.

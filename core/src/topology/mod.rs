@@ -111,7 +111,7 @@ impl Topology {
         let version = stored.version;
         let preparing = prepares(&stored);
         let facts = stored.nodes.keys().map(|key| (key.clone(), Facts::unheard(version))).collect();
-        let held_copiers = copiers::unheard(&stored, settings.mode).into_iter().collect();
+        let held_copiers = copiers::unheard(&stored, settings.mode);
         Self {
             settings,
             snapshot: Arc::new(Snapshot::new(Arc::new(stored.clone()))),

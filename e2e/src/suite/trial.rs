@@ -13,13 +13,11 @@ use super::keys::Ledger;
 use super::map::{NodeMap, Role, State};
 use super::node::Node;
 use super::witness::{History, Witness};
-use crate::load::{Load, Outcome, Shape};
+use crate::load::{Load, Outcome, RESENT_AFTER, Shape};
 
-/// How long a client of a trial's load waits for an answer. A node that lost the connection to a
-/// master sends a request up to four times, with half a second between attempts to connect
-/// (flare-protocol.md 5.4): what is answered later may have been carried out twice, and then a
-/// counter is one too high, and a deleted key is not found.
-const CLIENT_PATIENCE: Duration = Duration::from_millis(400);
+/// How long a client of a trial's load waits for an answer: what is answered later may have been
+/// carried out twice, and then a counter is one too high, and a deleted key is not found.
+const CLIENT_PATIENCE: Duration = RESENT_AFTER;
 
 /// How long a client rests after an unclear answer: the key is of no use any more.
 const CLIENT_REST: Duration = Duration::from_millis(200);
