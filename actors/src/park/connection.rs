@@ -75,25 +75,34 @@ pub(super) async fn hold(
     Ok(held.map(|(requests, target)| Held { node, requests, target, phase }))
 }
 
-/// Connects to the new master and sends it what was held; waits for its answer, but not for long.
+/// Connects to the new master and sends it what was held, and the rest of a request of which only
+/// the beginning had come; waits for its answer, but not for long.
 ///
 /// # Errors
 /// As [`hold`].
 pub(super) async fn hand_over(held: Held, network: Rc<dyn Network>) -> io::Result<Option<Passing>> {
-    let Held { node, requests, target, phase } = held;
+    let Held { mut node, mut requests, target, phase } = held;
     let handed = async {
         let mut master = network.connect(target).await?;
-        master.write_all(&requests).await?;
         let mut answer = BytesMut::with_capacity(ANSWER_BYTES);
-        if let Ok(read) = tokio::time::timeout(ANSWER_PATIENCE, master.read_buf(&mut answer)).await
-            && read? == 0
-        {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let patience = tokio::time::sleep(ANSWER_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            master.write_all(&requests).await?;
+            requests.clear();
+            tokio::select! {
+                read = master.read_buf(&mut answer) => match read? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    _ => break,
+                },
+                read = read_some(&mut node, &mut requests) => if read? == 0 { break },
+                () = &mut patience => break,
+            }
         }
-        Ok((master, answer))
+        Ok((node, master, answer))
     };
     let handed = until_closed(phase.clone(), handed).await?;
-    Ok(handed.map(|(master, answer)| Passing { node, master, answer, phase }))
+    Ok(handed.map(|(node, master, answer)| Passing { node, master, answer, phase }))
 }
 
 /// Passes everything on, both ways, until either side or the relay ends it.

@@ -1,6 +1,7 @@
 //! The relay on real sockets: what a node writes waits, then reaches the new master as it came;
 //! what it reads before comes from the old master.
 
+mod halves;
 mod reach;
 
 use std::cell::Cell;
