@@ -5,7 +5,6 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,14 +21,14 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::exchange::{Exchange, Question};
+use super::opening::open;
 use super::outcome::Loss;
 use super::{
-    CONNECT_DEADLINE, EMPTY_DEADLINE, NodeLink, OBSERVE_INTERVAL, OpenWire, PUSH_DEADLINE,
-    RESOLVE_DEADLINE, Wire,
+    CONNECT_DEADLINE, EMPTY_DEADLINE, NodeLink, OBSERVE_INTERVAL, OpenWire, PUSH_DEADLINE, Wire,
 };
 use crate::logs::{self, Direction};
 use crate::metrics::Miss;
-use crate::net::{Network, Stream};
+use crate::net::Stream;
 use crate::topology::NodeReached;
 use crate::whereabouts::Whereabouts;
 
@@ -235,7 +234,7 @@ impl NodeLink {
         if self.is_queue_to_read(now) {
             return Some(Question::read_queues());
         }
-        if let Some(question) = self.next_to_forget(now).or_else(|| self.next_of_stuck(now)) {
+        if let Some(question) = self.next_to_forget(now).or_else(|| self.next_of_senders(now)) {
             return Some(question);
         }
         (self.probe_wanted || now >= self.observe_at).then(Question::observe)
@@ -262,8 +261,8 @@ impl NodeLink {
             | Question::ShowConnections(_)
             | Question::Connect { map: None, .. }
             | Question::Forget(_)
-            | Question::ListWaiting(_)
-            | Question::EndRequest(_)
+            | Question::ListSenders(_)
+            | Question::EndSender(_)
             | Question::ListClients(_)
             | Question::Kill(_) => self.read_timeout(),
             Question::Push { .. } | Question::Connect { map: Some(_), .. } => {
@@ -366,35 +365,4 @@ fn read(
     logs::wire(u64::from(thread), Direction::In, room.filled());
     lines.extend(room.filled());
     Poll::Ready(Ok(room.filled().len()))
-}
-
-/// Resolves the node's name and connects to the first of its addresses that takes us. A name that
-/// cannot be resolved in time leads where it last led: a name server that is away must not look
-/// like dead nodes.
-async fn open(
-    network: Rc<dyn Network>,
-    name: String,
-    port: i32,
-    last: Option<Whereabouts>,
-) -> io::Result<(Box<dyn Stream>, Whereabouts)> {
-    let port = u16::try_from(port)
-        .map_err(|_| io::Error::other(format!("{port} is not a port that can be connected to")))?;
-    let resolved = match tokio::time::timeout(RESOLVE_DEADLINE, network.resolve(&name)).await {
-        Ok(resolved) => resolved,
-        Err(_) => Err(io::Error::other("the name was not resolved in time")),
-    };
-    let (addresses, all) = match (resolved, last) {
-        (Ok(found), _) => (found.clone(), found),
-        (Err(_), Some(last)) => (vec![last.reached.ip()], last.all),
-        (Err(error), None) => return Err(io::Error::other(error)),
-    };
-    let mut failure = io::Error::other("the name has no address");
-    for address in addresses {
-        let reached = SocketAddr::new(address, port);
-        match network.connect_to_order(reached).await {
-            Ok(stream) => return Ok((stream, Whereabouts { reached, all })),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }

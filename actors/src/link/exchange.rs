@@ -11,7 +11,7 @@ use flare_core::protocol::line::LineBuffer;
 use flare_core::protocol::node::client_threads::ClientThread;
 use flare_core::protocol::node::{
     ClientThreads, Connect, FlushAll, Forget, Kill, NodeStats, NodeSync, NodeThreads, Ping,
-    ReplyError, Stats, StatsThreads, WaitingThread, WaitingThreads, client_threads, connect,
+    ReplyError, SenderThread, SenderThreads, Stats, StatsThreads, client_threads, connect,
     flush_all, kill, ping, stats_threads, take,
 };
 use flare_core::topology::{ConnectingRequest, Observation};
@@ -67,10 +67,10 @@ pub(super) enum Question {
     ListClients(ClientThreads),
     /// `kill`
     Kill(Kill),
-    /// `stats threads`, for requests that wait
-    ListWaiting(WaitingThreads),
-    /// `kill`, of a request to another node
-    EndRequest(Kill),
+    /// `stats threads`, for the connections to other nodes
+    ListSenders(SenderThreads),
+    /// `kill`, of a connection to another node, or of the request that it is at
+    EndSender(Kill),
     /// `flush_all`
     Empty {
         /// The stored intent.
@@ -90,8 +90,8 @@ pub(super) enum Answered {
     QueuesRead(NodeThreads),
     ConnectionsShown { map: Option<u64>, threads: NodeThreads },
     Forgotten,
-    WaitingListed(Vec<WaitingThread>),
-    RequestEnded,
+    SendersListed(Vec<SenderThread>),
+    SenderEnded,
     ClientsListed(Vec<ClientThread>),
     ClientEnded,
 }
@@ -162,13 +162,13 @@ impl Question {
         (Self::Forget(Forget), connect::forget(asked))
     }
 
-    pub(super) fn list_waiting() -> (Self, Bytes) {
-        let question = Self::ListWaiting(WaitingThreads::default());
+    pub(super) fn list_senders() -> (Self, Bytes) {
+        let question = Self::ListSenders(SenderThreads::default());
         (question, Bytes::from_static(stats_threads::REQUEST))
     }
 
-    pub(super) fn end_request(thread: u32) -> (Self, Bytes) {
-        (Self::EndRequest(Kill), kill::request(thread))
+    pub(super) fn end_sender(thread: u32) -> (Self, Bytes) {
+        (Self::EndSender(Kill), kill::request(thread))
     }
 
     pub(super) fn list_clients() -> (Self, Bytes) {
@@ -192,11 +192,11 @@ impl Question {
             Self::Observe { .. }
             | Self::ReadQueues { .. }
             | Self::ShowConnections(_)
-            | Self::ListWaiting(_)
+            | Self::ListSenders(_)
             | Self::ListClients(_) => "stats",
             Self::Connect { map: Some(_), .. } => "node_sync",
             Self::Connect { map: None, .. } | Self::Forget(_) => "connect",
-            Self::Kill(_) | Self::EndRequest(_) => "kill",
+            Self::Kill(_) | Self::EndSender(_) => "kill",
             Self::Empty { .. } => "flush_all",
         }
     }
@@ -211,8 +211,8 @@ impl Question {
             Self::Empty { intent, reply } => {
                 Ok(take(reply, lines)?.map(|()| Answered::Emptied { intent: *intent }))
             }
-            Self::ListWaiting(reply) => Ok(take(reply, lines)?.map(Answered::WaitingListed)),
-            Self::EndRequest(reply) => Ok(take(reply, lines)?.map(|()| Answered::RequestEnded)),
+            Self::ListSenders(reply) => Ok(take(reply, lines)?.map(Answered::SendersListed)),
+            Self::EndSender(reply) => Ok(take(reply, lines)?.map(|()| Answered::SenderEnded)),
             Self::ListClients(reply) => Ok(take(reply, lines)?.map(Answered::ClientsListed)),
             Self::Kill(reply) => Ok(take(reply, lines)?.map(|()| Answered::ClientEnded)),
             Self::ReadQueues { reply } => Ok(take(reply, lines)?.map(Answered::QueuesRead)),

@@ -12,9 +12,12 @@
 mod clients;
 mod connections;
 mod drive;
+mod ears;
 mod exchange;
 mod introducing;
+mod leftovers;
 mod messages;
+mod opening;
 mod outcome;
 mod stuck;
 
@@ -25,7 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient};
 use flare_core::model::{Incarnation, NodeKey, Timestamp};
 use flare_core::policy::pacing::Pacing;
 use flare_core::protocol::command::ThreadState;
@@ -35,6 +38,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tracing::{Span, info, info_span};
 
+pub use ears::TopologyEars;
 pub use flare_core::policy::suspicion::MonitorSettings;
 pub use messages::*;
 
@@ -74,10 +78,7 @@ use crate::metrics::ClusterMetrics;
 use crate::net::{NetFuture, Network, Stream};
 use crate::obituary::Obituary;
 use crate::session::Traffic;
-use crate::topology::{
-    ClientsEnded, ConnectionsSeen, LinkEnded, LinkOpened, MapAcknowledged, NodeConnected,
-    NodeEmptied, NodeIntroduced, NodeObserved, NodeReached, Published, QueueDrained, TopologyActor,
-};
+use crate::topology::Published;
 use crate::whereabouts::Whereabouts;
 use exchange::Exchange;
 
@@ -97,39 +98,6 @@ pub struct LinkHome {
     pub topology: TopologyEars,
     /// Whom to tell whether they are alive.
     pub failover: Recipient<EvidenceSeen>,
-}
-
-/// The events of links that a topology listens to.
-pub struct TopologyEars {
-    pub(crate) opened: Recipient<LinkOpened>,
-    pub(crate) ended: Recipient<LinkEnded>,
-    pub(crate) reached: Recipient<NodeReached>,
-    pub(crate) acknowledged: Recipient<MapAcknowledged>,
-    pub(crate) observed: Recipient<NodeObserved>,
-    pub(crate) emptied: Recipient<NodeEmptied>,
-    pub(crate) drained: Recipient<QueueDrained>,
-    pub(crate) clients_ended: Recipient<ClientsEnded>,
-    pub(crate) connected: Recipient<NodeConnected>,
-    pub(crate) introduced: Recipient<NodeIntroduced>,
-    pub(crate) connections: Recipient<ConnectionsSeen>,
-}
-
-impl From<&Addr<TopologyActor>> for TopologyEars {
-    fn from(addr: &Addr<TopologyActor>) -> Self {
-        Self {
-            opened: addr.clone().recipient(),
-            ended: addr.clone().recipient(),
-            reached: addr.clone().recipient(),
-            acknowledged: addr.clone().recipient(),
-            observed: addr.clone().recipient(),
-            emptied: addr.clone().recipient(),
-            drained: addr.clone().recipient(),
-            clients_ended: addr.clone().recipient(),
-            connected: addr.clone().recipient(),
-            introduced: addr.clone().recipient(),
-            connections: addr.clone().recipient(),
-        }
-    }
 }
 
 /// What a link is made of.
@@ -179,6 +147,8 @@ pub struct NodeLink {
     connecting: Option<connections::Connecting>,
     /// What was written for that; a few at most, one per change of the map in half a second.
     forgettable: Vec<connections::Forgettable>,
+    /// Its connections to nodes that there are no more are ended.
+    leftovers: leftovers::Leftovers,
     /// Writers at it that wait for themselves are freed.
     stuck_watch: Option<stuck::StuckWatch>,
     /// The connections of its clients are being ended.
@@ -258,6 +228,7 @@ impl NodeLink {
             told_connected: None,
             connecting: None,
             forgettable: Vec::new(),
+            leftovers: leftovers::Leftovers::default(),
             stuck_watch: None,
             client_hunt: None,
             wire: Wire::Closed,

@@ -46,6 +46,7 @@ impl NodeLink {
             Answered::MapTaken { version } => self.map_taken(version, took),
             Answered::Observed { observation, connected } => {
                 self.observed(observation);
+                self.look_for_leftovers(&connected);
                 self.connections_seen(connected);
             }
             Answered::QueuesRead(threads) => self.queues_read(&threads),
@@ -56,8 +57,8 @@ impl NodeLink {
                     self.map_taken(version, took);
                 }
             }
-            Answered::WaitingListed(waiting) => self.waiting_listed(&waiting),
-            Answered::Forgotten | Answered::RequestEnded => {}
+            Answered::SendersListed(senders) => self.senders_listed(&senders),
+            Answered::Forgotten | Answered::SenderEnded => {}
             Answered::ClientsListed(connected) => self.clients_listed(&connected),
             Answered::ClientEnded => self.client_ended(true),
             Answered::Emptied { intent } => self.tell_emptied(intent, true),
@@ -92,7 +93,7 @@ impl NodeLink {
             return Err(Loss::Nonsense(error));
         }
         let Some(exchange) = self.take_exchange() else { return Ok(()) };
-        if !matches!(exchange.question, Question::Kill(_) | Question::EndRequest(_)) {
+        if !matches!(exchange.question, Question::Kill(_) | Question::EndSender(_)) {
             warn!(parent: &self.span, request = exchange.question.name(), %error, "refused");
         }
         match exchange.question {
@@ -113,10 +114,10 @@ impl NodeLink {
             | Question::ShowConnections(_)
             | Question::Connect { map: None, .. }
             | Question::Forget(_)
-            | Question::ListWaiting(_)
+            | Question::ListSenders(_)
             | Question::ListClients(_) => Err(Loss::Nonsense(error)),
             // They have gone by themselves.
-            Question::EndRequest(_) => Ok(()),
+            Question::EndSender(_) => Ok(()),
             Question::Kill(_) => {
                 self.client_ended(false);
                 Ok(())
@@ -173,6 +174,7 @@ impl NodeLink {
         self.connecting = None;
         self.told_connected = None;
         self.forget_stuck_threads();
+        self.forget_leftovers();
         self.abandon_hunt();
         if let Some(Question::Empty { intent, .. }) = exchange.as_ref().map(|it| &it.question) {
             self.tell_emptied(*intent, false);

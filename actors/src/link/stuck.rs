@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::{Context, Handler};
 use bytes::Bytes;
-use flare_core::protocol::node::WaitingThread;
+use flare_core::protocol::node::SenderThread;
 use flare_core::topology::stuck::{master_of_slave, stuck_requests};
 use tokio::time::Instant;
 use tracing::warn;
@@ -55,13 +55,13 @@ impl NodeLink {
         }
         let watch = self.stuck_watch.as_mut()?;
         if let Some(thread) = watch.to_end.pop_front() {
-            return Some(Question::end_request(thread));
+            return Some(Question::end_sender(thread));
         }
         if now >= watch.until {
             self.stuck_watch = None;
             return None;
         }
-        (now >= watch.next_at).then(Question::list_waiting)
+        (now >= watch.next_at).then(Question::list_senders)
     }
 
     /// The connection to the node ended: it may be another process on the next one.
@@ -72,10 +72,10 @@ impl NodeLink {
     }
 
     /// The node showed on which of its connections somebody waits.
-    pub(super) fn waiting_listed(&mut self, waiting: &[WaitingThread]) {
+    pub(super) fn waiting_listed(&mut self, senders: &[SenderThread]) {
         let span = self.span.clone();
         let (Some(watch), Some(newest)) = (&mut self.stuck_watch, &self.released) else { return };
-        watch.to_end = stuck_requests(newest, &self.node, waiting).into();
+        watch.to_end = stuck_requests(newest, &self.node, senders).into();
         let now = Instant::now();
         if watch.to_end.is_empty() {
             watch.next_at = now + LOOK_PAUSE;

@@ -18,6 +18,7 @@ mod facts;
 mod handover;
 mod lapses;
 mod leaving;
+pub mod leftovers;
 mod observe;
 mod push;
 mod recovery;

@@ -10,7 +10,7 @@
 //! carried out, and the others go on.
 
 use crate::model::{NodeKey, Role};
-use crate::protocol::node::WaitingThread;
+use crate::protocol::node::SenderThread;
 use crate::topology::{Effect, Mode, Snapshot, Step, Topology};
 
 /// A request is stuck when another has waited behind it for so many seconds.
@@ -28,10 +28,11 @@ pub fn master_of_slave(map: &Snapshot, node: &NodeKey) -> Option<u32> {
 /// Which of a node's requests to others are to be ended, as `kill` takes them: those to its master,
 /// if it is a slave now, behind which another has waited for [`STUCK_SECONDS`]. A connection that
 /// is busy and gets on has none like it.
-pub fn stuck_requests(map: &Snapshot, node: &NodeKey, waiting: &[WaitingThread]) -> Vec<u32> {
+pub fn stuck_requests(map: &Snapshot, node: &NodeKey, senders: &[SenderThread]) -> Vec<u32> {
     let Some(master) = master_of_slave(map, node) else { return Vec::new() };
-    let stuck = |it: &&WaitingThread| it.towards == master && it.behind >= STUCK_SECONDS;
-    waiting.iter().filter(stuck).map(|it| it.thread).collect()
+    let stuck =
+        |it: &&SenderThread| it.towards == master && !it.waits && it.behind >= STUCK_SECONDS;
+    senders.iter().filter(stuck).map(|it| it.thread).collect()
 }
 
 impl Topology {
@@ -83,11 +84,13 @@ mod tests {
     /// What is ended of a node's requests: the name to which each leads, and how long the next one
     /// has waited.
     fn ended(node: &str, waiting: &[(&str, u64)]) -> Vec<u32> {
-        let threads: Vec<WaitingThread> = (1..)
+        let threads: Vec<SenderThread> = (1..)
             .zip(waiting)
-            .map(|(thread, (to, behind))| WaitingThread {
+            .map(|(thread, (to, behind))| SenderThread {
                 thread,
                 towards: thread_type(to),
+                waits: false,
+                queued: 1,
                 behind: *behind,
             })
             .collect();

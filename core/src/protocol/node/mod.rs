@@ -12,10 +12,10 @@ pub mod flush_all;
 pub mod kill;
 pub mod node_sync;
 pub mod ping;
+pub mod sender_threads;
 pub mod stats;
 pub mod stats_threads;
 pub mod version;
-pub mod waiting_threads;
 
 use std::fmt;
 
@@ -27,10 +27,10 @@ pub use flush_all::FlushAll;
 pub use kill::Kill;
 pub use node_sync::NodeSync;
 pub use ping::Ping;
+pub use sender_threads::{SenderThread, SenderThreads};
 pub use stats::{NodeStats, Stats};
 pub use stats_threads::{NodeThreads, StatsThreads, ThreadsOfKind};
 pub use version::Version;
-pub use waiting_threads::{WaitingThread, WaitingThreads};
 
 /// How much of an unwanted line an error repeats, in bytes.
 const QUOTED_MAX: usize = 200;

@@ -16,6 +16,7 @@ use super::case;
 use crate::load::{Load, Outcome, Shape};
 use crate::suite::cluster::Cluster;
 use crate::suite::context::Context;
+use crate::suite::eventually::{PATIENCE, eventually};
 use crate::suite::index::Manifest;
 use crate::suite::network::{Cut, Verdict, require_own};
 use crate::suite::runner::Case;
@@ -50,6 +51,9 @@ const REFUSAL_MAX: Duration = Duration::from_secs(1);
 /// The order to hold writes meanwhile, and the one to refuse them.
 const PARK: &str = "{}";
 const PAUSE: &str = r#"{"pause":true}"#;
+
+/// Connections to nodes have thread types from here on (flare-protocol.md 4.9).
+const FIRST_THREAD_TYPE: u32 = 16;
 
 /// How often a key is read through each node before the load: so often that each copy is meant.
 const READS: usize = 20;
@@ -90,6 +94,22 @@ async fn swaps(ctx: Context, copies: u32, mode: Mode, order: &str) -> Result<()>
             seen.unclear,
             seen.last_unclear
         );
+    }
+    no_connections_are_left_over(&cluster).await
+}
+
+/// A flared keeps its connections to a relay that there is no more; the index has it end them.
+async fn no_connections_are_left_over(cluster: &Cluster) -> Result<()> {
+    let map = cluster.agreed().await?;
+    for node in cluster.running() {
+        eventually(PATIENCE, "only connections to nodes of the map", || async {
+            let types = node.thread_types().await?;
+            let known = |kind: &u32| map.0.values().any(|entry| entry.thread_type == *kind);
+            let left = types.iter().find(|kind| **kind >= FIRST_THREAD_TYPE && !known(kind));
+            ensure!(left.is_none(), "{} has connections to {left:?}", node.key());
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }
