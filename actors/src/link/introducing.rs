@@ -6,17 +6,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use flare_core::protocol::line::LineBuffer;
 use flare_core::protocol::node::{Connect, connect, take};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::{IntroduceRelay, NodeLink};
 use crate::net::Network;
 use crate::topology::NodeIntroduced;
+
+/// Between two requests: clients' writes come first.
+const REQUEST_PAUSE: Duration = Duration::from_millis(1);
 
 impl Handler<IntroduceRelay> for NodeLink {
     type Result = ();
@@ -49,8 +53,8 @@ impl Handler<IntroduceRelay> for NodeLink {
     }
 }
 
-/// Reads until the node's threads towards the relay are there, and none of them is busy: all were
-/// made then. How many requests that took.
+/// Reads until the node's threads towards the relay are there, none of them is busy, and the next
+/// look shows no more of them: a node makes one after the other. How many requests that took.
 async fn read_until_connected(
     network: &dyn Network,
     address: SocketAddr,
@@ -59,6 +63,7 @@ async fn read_until_connected(
     let mut node = network.connect(address).await?;
     let request = connect::request(&order.request);
     let mut lines = LineBuffer::for_replies();
+    let mut seen = 0;
     for requests in 1.. {
         node.write_all(&request).await?;
         let mut reply = Connect::default();
@@ -71,9 +76,12 @@ async fn read_until_connected(
             }
         };
         let relay = threads.of_kind(order.towards);
-        if relay.threads > 0 && relay.busy == 0 {
+        let stand = if relay.busy == 0 { relay.threads } else { 0 };
+        if stand > 0 && stand == seen {
             return Ok(requests);
         }
+        seen = stand;
+        sleep(REQUEST_PAUSE).await;
     }
     unreachable!("the loop has no end")
 }

@@ -56,7 +56,7 @@ impl Topology {
                 self.took_map_in(&node, version, now, step);
             }
             Input::QueueDrained { node, towards } => {
-                self.queue_drained(&node, towards, now, step);
+                self.queue_drained(&node, towards);
                 self.push_drained(&node, towards, now, step);
                 self.drained(&node, towards);
             }

@@ -67,8 +67,8 @@ pub(super) struct Running {
     /// The version that shows the present step; 0 before the first.
     version: u64,
     unacknowledged: BTreeSet<NodeKey>,
-    /// The thread types towards which each node may still have something queued; looked at one
-    /// after the other, once the node has taken the map in.
+    /// The thread types towards which each node may still have something queued; looked at once the
+    /// node has taken the map in.
     owing: BTreeMap<NodeKey, Vec<u32>>,
     /// Has some node connections to the relay?
     relay_is_reached: bool,

@@ -9,12 +9,11 @@ use crate::topology::handover::{Audience, Before, RESUMED_MILLIS_MAX, Running};
 use crate::topology::{Effect, Event, Facts, Refusal, Step, Topology};
 
 impl Running {
-    /// Has the next queue of a node watched, which has taken the map in.
-    fn watch_next(&self, node: &NodeKey, now: Timestamp, step: &mut Step) {
-        if let Some(towards) = self.owing.get(node).and_then(|owed| owed.first()) {
-            let until = self.deadline.unwrap_or(now.plus_millis(self.allowance));
-            let (node, towards) = (node.clone(), *towards);
-            step.effects.push(Effect::watch_queue(node, towards, until));
+    /// Has the queues of a node watched, which has taken the map in.
+    fn watch_owed(&self, node: &NodeKey, now: Timestamp, step: &mut Step) {
+        let until = self.deadline.unwrap_or(now.plus_millis(self.allowance));
+        for towards in self.owing.get(node).into_iter().flatten() {
+            step.effects.push(Effect::watch_queue(node.clone(), *towards, until));
         }
     }
 }
@@ -39,25 +38,17 @@ impl Topology {
         if plan.step == HandoverStep::Introducing {
             return self.introduce(node, now, step);
         }
-        running.watch_next(node, now, step);
+        running.watch_owed(node, now, step);
     }
 
     /// A node has nothing left towards one of those that it may have owed something.
-    pub(in crate::topology) fn queue_drained(
-        &mut self,
-        node: &NodeKey,
-        towards: u32,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
+    pub(in crate::topology) fn queue_drained(&mut self, node: &NodeKey, towards: u32) {
         let watches = |running: &&mut Running| running.plan.step != HandoverStep::Introducing;
         let Some(running) = self.handover.as_mut().filter(watches) else { return };
         let Some(owed) = running.owing.get_mut(node) else { return };
         owed.retain(|other| *other != towards);
         if owed.is_empty() {
             running.owing.remove(node);
-        } else {
-            running.watch_next(node, now, step);
         }
     }
 
