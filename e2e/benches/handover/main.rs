@@ -78,11 +78,13 @@ async fn main() -> Result<()> {
     let mut course = Course::start(&ctx, args.variant, operations, clients, seed).await?;
     let mut figures = Figures::default();
     for round in 0..args.quiet {
-        figures.quiet(&course.round(&format!("q{round}-"), false).await?);
+        let seen = course.round(&format!("q{round}-"), false).await?;
+        seen.tell(&format!("round {round} without a swap"));
+        figures.quiet(&seen);
     }
     for number in 0..args.swaps {
         let seen = course.round(&format!("s{number}-"), true).await?;
-        seen.tell(number);
+        seen.tell(&format!("swap {number}"));
         figures.swap(&seen);
     }
     if figures.is_troubled() {

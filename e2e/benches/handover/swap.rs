@@ -82,8 +82,12 @@ pub(crate) struct Round {
     pub(crate) took: Duration,
     /// Keys that some node did not answer as was acknowledged, or contradicted.
     pub(crate) wrong: BTreeMap<String, String>,
-    /// Whether all copies of the partition held the same afterwards.
-    pub(crate) equal: bool,
+    /// Reads that found nothing though the key was there. In asynchronous mode slaves lag behind.
+    pub(crate) reads_missed: u64,
+    /// What the copies of the partition held differently afterwards, of this round's keys.
+    pub(crate) differs: Option<String>,
+    /// The keys that several clients set and deleted at once, and that not all copies have.
+    pub(crate) in_one_copy: Vec<String>,
     /// What the index answered, if not that the swap is done.
     pub(crate) not_done: Option<String>,
     /// The last refusal.
@@ -94,19 +98,22 @@ pub(crate) struct Round {
 
 impl Round {
     /// Says on standard error what a reader of the table would ask about.
-    pub(crate) fn tell(&self, number: usize) {
+    pub(crate) fn tell(&self, round: &str) {
         if let Some(reason) = &self.not_done {
-            eprintln!("swap {number} was not done: {reason}");
+            eprintln!("{round} was not done: {reason}");
         }
         if let Some(refusal) = &self.last_refusal {
             let (old, new) = &self.masters;
-            eprintln!("swap {number} of {old} to {new}: {} refused, last: {refusal}", self.refused);
+            eprintln!("{round} of {old} to {new}: {} refused, last: {refusal}", self.refused);
         }
         for (key, wrong) in &self.wrong {
-            eprintln!("swap {number}: {key}: {wrong}");
+            eprintln!("{round}: {key}: {wrong}");
         }
-        if !self.equal {
-            eprintln!("swap {number}: the copies differ");
+        if let Some(differs) = &self.differs {
+            eprintln!("{round}: the copies differ: {differs}");
+        }
+        for key in &self.in_one_copy {
+            eprintln!("{round}: several clients set and deleted {key}");
         }
     }
 }
@@ -174,8 +181,11 @@ impl Course {
         for node in nodes {
             find_wrong(&outcome, node, &mut round.wrong).await?;
         }
-        let equal = self.cluster.copies_are_equal(0, i32::try_from(PARTITIONS)?).await;
-        round.equal = equal.is_ok();
+        let partitions = i32::try_from(PARTITIONS)?;
+        match self.cluster.copies_have_equal(0, partitions, prefix, SETTLE_WITHIN).await {
+            Ok(keys) => round.in_one_copy = keys,
+            Err(error) => round.differs = Some(format!("{error:#}")),
+        }
         let new = self.cluster.master(0).await?;
         let moved = new != old;
         round.masters = (old.clone(), new.clone());
@@ -218,6 +228,7 @@ impl Round {
         self.refused = seen.unclear;
         self.longest_refusal = seen.longest_refusal;
         self.longest_wait = seen.longest_wait;
+        self.reads_missed = seen.reads_missed;
         self.last_refusal.clone_from(&seen.last_unclear);
         for key in &seen.contradicted {
             self.wrong.insert(key.clone(), "contradicted".to_owned());

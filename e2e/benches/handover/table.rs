@@ -14,16 +14,24 @@ pub(crate) struct Figures {
     refused: u64,
     not_done: usize,
     unequal: usize,
+    in_one_copy: usize,
+    reads_missed: u64,
     longest_refusals: Vec<Duration>,
     longest_waits: Vec<Duration>,
     took: Vec<Duration>,
     quiet_waits: Vec<Duration>,
+    quiet_unequal: usize,
+    quiet_in_one_copy: usize,
+    quiet_missed: u64,
 }
 
 impl Figures {
     /// Adds a round without a swap.
     pub(crate) fn quiet(&mut self, round: &Round) {
         self.quiet_waits.push(round.longest_wait);
+        self.quiet_unequal += usize::from(round.differs.is_some());
+        self.quiet_in_one_copy += round.in_one_copy.len();
+        self.quiet_missed += round.reads_missed;
     }
 
     /// Adds a round with a swap.
@@ -33,7 +41,9 @@ impl Figures {
         self.wrong_keys += round.wrong.len();
         self.refused += round.refused;
         self.not_done += usize::from(round.not_done.is_some());
-        self.unequal += usize::from(!round.equal);
+        self.unequal += usize::from(round.differs.is_some());
+        self.in_one_copy += round.in_one_copy.len();
+        self.reads_missed += round.reads_missed;
         self.longest_refusals.push(round.longest_refusal);
         self.longest_waits.push(round.longest_wait);
         self.took.push(round.took);
@@ -41,34 +51,42 @@ impl Figures {
 
     /// Was anything not as it should be?
     pub(crate) fn is_troubled(&self) -> bool {
-        self.wrong_keys > 0 || self.unequal > 0 || self.not_done > 0
+        self.wrong_keys > 0 || self.unequal + self.quiet_unequal > 0 || self.not_done > 0
     }
 
     /// A table of one line.
     pub(crate) fn markdown(&self, variant: &str) -> String {
         let swaps = self.took.len();
+        let rounds = self.quiet_waits.len();
         let mut text = String::from(
-            "| variant | swaps | operations | swaps with wrong keys (keys) | refusals | longest \
-             refused write, p50 / p99 / max | longest wait of a write, p50 / p99 / max | without a \
-             swap, p50 / max | order to answer, p50 / p99 / max | copies equal | taken back |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| variant | swaps | operations | swaps with wrong keys (keys) | copies equal (keys \
+             set and deleted by several clients that not all have) | reads missed | refusals | \
+             longest refused write, p50 / p99 / max | longest wait of a write, p50 / p99 / max | \
+             order to answer, p50 / p99 / max | taken back | without a swap: rounds, copies equal \
+             (such keys), reads missed, longest wait of a write, p50 / max |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let quiet = spread(&self.quiet_waits);
         writeln!(
             text,
-            "| {variant} | {swaps} | {} | {} ({}) | {} | {} | {} | {} / {} ms | {} | {} of \
-             {swaps} | {} |",
+            "| {variant} | {swaps} | {} | {} ({}) | {} of {swaps} ({}) | {} | {} | {} | {} | {} | \
+             {} | {rounds}, {} ({}), {}, {} / {} ms |",
             self.operations,
             self.wrong_swaps,
             self.wrong_keys,
+            swaps - self.unequal,
+            self.in_one_copy,
+            self.reads_missed,
             self.refused,
             show(&self.longest_refusals),
             show(&self.longest_waits),
+            show(&self.took),
+            self.not_done,
+            rounds - self.quiet_unequal,
+            self.quiet_in_one_copy,
+            self.quiet_missed,
             millis(quiet.0),
             millis(quiet.2),
-            show(&self.took),
-            swaps - self.unequal,
-            self.not_done,
         )
         .expect("writing to a string cannot fail");
         text

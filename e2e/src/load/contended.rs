@@ -57,6 +57,12 @@ pub(super) fn name(prefix: &str, turn: u64) -> String {
     format!("{prefix}{kind}{turn}")
 }
 
+/// Is this the name of one that clients set and delete?
+pub(crate) fn is_deleted(name: &str) -> bool {
+    let turn = name.rsplit_once('-').and_then(|(_, own)| own.strip_prefix('w'));
+    turn.is_some_and(|turn| turn.parse::<u64>().is_ok())
+}
+
 impl Contended {
     /// A change of the key of that turn came to this.
     pub(super) fn took(&mut self, turn: u64, change: &Change, answer: Answer, began: Instant) {

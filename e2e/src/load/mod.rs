@@ -7,7 +7,7 @@
 //! since later operations would hide what was lost; and some are changed by all clients at once.
 
 mod args;
-mod contended;
+pub(crate) mod contended;
 pub mod ledger;
 mod reach;
 mod seen;

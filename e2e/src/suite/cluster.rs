@@ -307,29 +307,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until all copies of a partition, of `partitions` in all, hold the same: keys, values,
-    /// versions and expiry.
-    pub async fn copies_are_equal(&self, partition: i32, partitions: i32) -> Result<()> {
-        let map = self.agree("one map", |_| Ok(())).await?;
-        let copies: Vec<&str> = map.master(partition).into_iter().collect();
-        let copies: Vec<&str> = copies.into_iter().chain(map.slaves(partition)).collect();
-        eventually(PATIENCE, "equal copies", || async {
-            let mut dumps = Vec::new();
-            for key in &copies {
-                let mut client = self.node(key)?.client().await?.answer_within(PATIENCE);
-                dumps.push(client.dump(partition, partitions).await?);
-            }
-            for (copy, key) in dumps.iter().zip(&copies).skip(1) {
-                let differs = dumps[0].iter().find(|(name, entry)| copy.get(*name) != Some(*entry));
-                ensure!(differs.is_none(), "{key} has not {differs:?} of {}", copies[0]);
-                let more = copy.keys().find(|name| !dumps[0].contains_key(*name));
-                ensure!(more.is_none(), "{key} has {more:?}, which {} has not", copies[0]);
-            }
-            Ok(())
-        })
-        .await
-    }
-
     /// Waits until every running node answers with exactly what the ledger says.
     pub async fn readable(&self, ledger: &Ledger) -> Result<()> {
         for node in self.running() {

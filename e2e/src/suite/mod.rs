@@ -10,6 +10,7 @@ pub mod cases;
 pub mod client;
 pub mod cluster;
 pub mod context;
+mod copies;
 pub mod damage;
 mod eventually;
 pub mod http;
