@@ -16,15 +16,18 @@ use crate::topology::connections::reserved_key_of;
 use crate::topology::transitions::{Change, set};
 use crate::topology::{ConnectingHow, ConnectingRequest, Effect, Refusal, Step, Topology};
 
-/// How long the nodes may take to connect to the relay. After it writes are held all the same;
-/// those of a node that has no connections then can be refused. Seen: 40 to 500 ms; no client
-/// waits for it.
-const INTRODUCING_MILLIS_MAX: u64 = 2_000;
+/// In this time some node must reach the relay. Else none does: reads of clients that are meant for
+/// it wait in vain meanwhile, so it must be short.
+const UNREACHED_MILLIS_MAX: u64 = 500;
+
+/// How long the other nodes may take to connect to the relay once one has. After it writes are held
+/// all the same; those of a node that has no connections then can be refused. Seen: 40 to 500 ms.
+const INTRODUCING_MILLIS_MAX: u64 = 1_000;
 
 /// So many reads go to the old master for each that goes to the relay: few meet the moment in
 /// which connections are made, which a client sees as a miss. A node keeps its name so many times
 /// (flare-protocol.md 1.6).
-const READS_PER_RELAY_READ: i32 = 500;
+const READS_PER_RELAY_READ: i32 = 250;
 
 /// So many reads are one request. They pass through one connection of the node to the old master
 /// after each other (flare-protocol.md 5.4), and clients' writes wait behind them: 200 made some
@@ -50,7 +53,7 @@ impl Topology {
         self.accept(draft, Change::because("the nodes connect to the relay of a handover"))?;
         self.tell_handover(&plan, format!("{} is to take over from {}", plan.to, plan.from));
         let audience = self.audience_but(&plan.from);
-        self.await_step(plan, audience, INTRODUCING_MILLIS_MAX);
+        self.await_step(plan, audience, UNREACHED_MILLIS_MAX);
         Ok(())
     }
 
@@ -65,14 +68,21 @@ impl Topology {
             return;
         };
         let until = running.deadline.unwrap_or(now.plus_millis(running.allowance));
+        let more = if running.relay_is_reached { 0 } else { INTRODUCING_MILLIS_MAX };
+        let until = until.plus_millis(more);
         let request = ConnectingRequest { key, how: ConnectingHow::Read(READS_AT_ONCE) };
         step.effects.push(Effect::Introduce { node: node.clone(), request, towards, until });
     }
 
-    /// Some node has connected to the relay.
+    /// Some node has connected to the relay: the others may have some more time for it.
     pub(in crate::topology) fn relay_reached(&mut self) -> Result<(), Refusal> {
-        if let Some(running) = &mut self.handover {
-            running.relay_is_reached = true;
+        if let Some(running) = &mut self.handover
+            && !std::mem::replace(&mut running.relay_is_reached, true)
+            && running.plan.step == HandoverStep::Introducing
+        {
+            running.allowance += INTRODUCING_MILLIS_MAX;
+            running.deadline =
+                running.deadline.map(|deadline| deadline.plus_millis(INTRODUCING_MILLIS_MAX));
         }
         Ok(())
     }

@@ -8,9 +8,11 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::Instant;
 
 use super::case;
 use crate::load::{Load, Outcome, Shape};
@@ -19,6 +21,7 @@ use crate::suite::context::Context;
 use crate::suite::eventually::{PATIENCE, eventually};
 use crate::suite::index::Manifest;
 use crate::suite::network::{Cut, Verdict, require_own};
+use crate::suite::node::Node;
 use crate::suite::runner::Case;
 use crate::suite::trial::Mode;
 
@@ -153,7 +156,7 @@ async fn is_swapped(
 }
 
 /// A firewall lies between the nodes and the relay: writes are refused for a moment, and nothing is
-/// lost.
+/// lost. Clients may wait longer for a read that is meant for the relay.
 async fn unreached(ctx: Context) -> Result<()> {
     require_own()?;
     let cluster = Cluster::auto(&ctx, Manifest::shape(1, 2), 3).await?;
@@ -163,14 +166,39 @@ async fn unreached(ctx: Context) -> Result<()> {
     load.flows(OPERATIONS).await?;
     let ports = cluster.nodes.iter().map(|node| node.addr().port());
     let cut = Cut::to_relays(ports, Verdict::Vanish)?;
-    cluster.swap(&old, "{}").await?;
+    let over = AtomicBool::new(false);
+    let swap = async {
+        let swapped = cluster.swap(&old, "{}").await;
+        over.store(true, Ordering::Relaxed);
+        swapped
+    };
+    let other = cluster.running().find(|node| node.key() != old);
+    let other = other.context("no node but the old master runs")?;
+    let (refusal, ()) = tokio::try_join!(longest_refusal(other, &over), swap)?;
     cut.heal()?;
-    let outcome = is_swapped(&cluster, load, (&old, 2)).await?;
-    let refusal = outcome.seen.longest_refusal;
+    is_swapped(&cluster, load, (&old, 2)).await?;
     ensure!(refusal < REFUSAL_MAX, "a write was refused for {refusal:?}");
     let log = cluster.index.log_text()?;
     ensure!(log.contains("no node reaches the relay"), "nobody is told");
     Ok(())
+}
+
+/// For how long a client that only writes, through this node, is refused at most until it is over.
+async fn longest_refusal(node: &Node, over: &AtomicBool) -> Result<Duration> {
+    let mut client = node.client().await?;
+    let (mut longest, mut since) = (Duration::ZERO, None);
+    loop {
+        let began = Instant::now();
+        if client.set("writer", "x").await? != "STORED" {
+            since.get_or_insert(began);
+        } else if let Some(since) = since.take() {
+            longest = longest.max(Instant::elapsed(&since));
+        }
+        if over.load(Ordering::Relaxed) && since.is_none() {
+            return Ok(longest);
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn refused(ctx: Context) -> Result<()> {
